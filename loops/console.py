@@ -1,0 +1,107 @@
+"""What a person at a terminal, or a log file, is told of a run: the plan, a line a step, a table, and where it all lies.
+
+The one decision: the console is a tracker like MLflow, and which numbers the table shows is configuration: a column is
+a format string over ``<node>/<metric>``.
+"""
+
+import string
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console as Terminal
+from rich.table import Table
+
+from loops.recipe import Plan, Step
+from loops.provenance import code_hash
+from loops.store import Manifest, Store
+
+
+def plan_lines(plan: Plan, store: Store) -> list[str]:
+    """A line a step: its name, its key, have or run, and its stage. ``have*``: made by code that has changed since."""
+    wide = max((len(step.id) for step in plan.steps), default=0)
+    lines = []
+    for step in plan.steps:
+        manifest = store.read(step.key)
+        state = "run"
+        if manifest:
+            state = "have" if manifest.provenance.get("code") == code_hash(type(step.stage)) else "have*"
+        lines.append(f"{step.id:<{wide}}  {step.key}  {state:<5}  {type(step.stage).__name__}")
+    if any("  have*  " in line for line in lines):
+        lines.append("have*: the stage's code has changed since; bump its VERSION to make it again")
+    return lines
+
+
+@dataclass(kw_only=True)
+class Console:
+    """Prints a run.
+
+    Args:
+        columns: the table's columns, each a format string over ``node/metric`` names.
+        closing: the last words, a format string over ``words`` and, as paths, the names that the recipe carries.
+    """
+
+    columns: Mapping[str, str]
+    closing: str
+    words: Mapping[str, str]
+    rows: dict[int, dict[str, float]] = field(default_factory=dict)
+    artifacts: dict[str, Path] = field(default_factory=dict)
+    made: int = 0
+
+    def begin(self, plan: Plan) -> None:
+        """Remember when."""
+        self._plan, self._begun = plan, time.monotonic()
+        self._wide = max((len(step.id) for step in plan.steps), default=0)
+
+    def started(self, step: Step) -> None:
+        """Nothing: the step's own progress shows."""
+
+    def finished(self, step: Step, manifest: Manifest, artifact: Path, cached: bool) -> None:
+        """Print a line for a step that was made now."""
+        metrics = {f"{step.node}/{name}": value for name, value in manifest.metrics.items()}
+        self.rows.setdefault(step.round, {}).update(metrics)
+        self.artifacts[step.key] = artifact
+        if not cached:
+            self.made += 1
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in list(manifest.metrics.items())[:6])
+            say(f"{step.id:<{self._wide}}  {manifest.seconds:7.1f} s  {shown}")
+
+    def end(self, status: str) -> None:
+        """Print the table and where the result lies."""
+        if status != "FINISHED":
+            return
+        say(f"\n{self._plan.name}: {self.made} step{'' if self.made == 1 else 's'} run in {time.monotonic() - self._begun:.0f} s")
+        Terminal(width=None if sys.stdout.isatty() else 160).print(self._table())
+        carried = {name: str(self.artifacts[step.key]) for name, step in self._plan.carried.items()}
+        say(self.closing.format_map({**self.words, **carried}).rstrip())
+
+    def _table(self) -> Table:
+        """One row a round; a column without a single number is left out."""
+        cells = {
+            label: [filled(template, self.rows[number]) for number in sorted(self.rows)]
+            for label, template in self.columns.items()
+        }
+        shown = {label: column for label, column in cells.items() if any(column)}
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("round", justify="right")
+        for label in shown:
+            table.add_column(label, justify="right")
+        for index, number in enumerate(sorted(self.rows)):
+            cellsof = [column[index] or "–" for column in shown.values()]
+            if any(cell != "–" for cell in cellsof):
+                table.add_row("start" if number == 0 else str(number), *cellsof)
+        return table
+
+
+def filled(template: str, metrics: Mapping[str, float]) -> str:
+    """The template with the metrics' values, or the empty string where one of them is missing."""
+    names = [name for _, name, _, _ in string.Formatter().parse(template) if name]
+    return template.format_map(metrics) if all(name in metrics for name in names) else ""
+
+
+def say(text: Any) -> None:
+    """Print at once, so that a log file is never behind."""
+    print(text, flush=True)

@@ -1,0 +1,52 @@
+"""Where a result came from: the commit and its diff, the versions that matter, the command. Never part of a key."""
+
+import hashlib
+import inspect
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "transformers", "trl", "vllm", "datasets", "accelerate", "peft", "hydra-core", "mlflow", "pyarrow")
+
+
+@cache
+def provenance() -> dict[str, Any]:
+    """What this process runs on, as plain JSON."""
+    diff = _git("diff", "HEAD")
+    return {
+        "commit": (_git("rev-parse", "HEAD") or "").strip() or None,
+        "diff_sha256": hashlib.sha256(diff.encode()).hexdigest() if diff else None,
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": _versions(),
+    }
+
+
+def code_hash(kind: type) -> str:
+    """A hash of the source of the module that holds a stage, to notice that it changed under the same VERSION."""
+    return hashlib.sha256(inspect.getsource(sys.modules[kind.__module__]).encode()).hexdigest()[:16]
+
+
+def _versions() -> dict[str, str]:
+    installed = {}
+    for package in PACKAGES:
+        try:
+            installed[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return installed
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout

@@ -1,0 +1,154 @@
+"""Runs what is missing of a plan: each step as soon as its inputs are there, as many at once as the executor takes.
+
+The one decision: what has finished is known from the store alone. There is no state of a run to lose or to repair; the
+directory ``runs/<name>`` only holds links with readable names, the orders and the logs.
+"""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from loops.errors import StepFailed
+from loops.executors import Executor
+from loops.recipe import Plan, Step
+from loops.store import Store
+from loops.tracker import Tracker
+
+
+class Runner:
+    """One run of a plan.
+
+    Args:
+        store: where finished steps lie.
+        executor: where steps run.
+        trackers: who is told of them.
+        run_dir: where the run's links, orders and logs go.
+    """
+
+    def __init__(self, store: Store, executor: Executor, trackers: Sequence[Tracker], run_dir: Path) -> None:
+        self.store = store
+        self.executor = executor
+        self.trackers = trackers
+        self.run_dir = run_dir
+
+    def missing(self, steps: Iterable[Step]) -> list[Step]:
+        """Those of the steps that have no artifact yet, each key once."""
+        first_of_key = {step.key: step for step in reversed(list(steps))}
+        return [step for step in reversed(first_of_key.values()) if self.store.read(step.key) is None]
+
+    def run(self, plan: Plan) -> None:
+        """Make every missing artifact.
+
+        Raises:
+            StepFailed: a step failed. Steps that were running were left to finish and are kept; no new one was begun.
+        """
+        missing = {step.key for step in self.missing(plan.steps)}
+        for tracker in self.trackers:
+            tracker.begin(plan)
+        try:
+            done = {step.key for step in plan.steps} - missing
+            for step in plan.steps:
+                if step.key in done:
+                    self._tell_finished(step, cached=True)
+            self._run_missing(plan, missing, done)
+            self._link(self.run_dir / "final", plan.carried.items())
+        except BaseException as failure:
+            self.executor.stop(now=True)
+            for tracker in self.trackers:
+                tracker.end("FAILED" if isinstance(failure, StepFailed) else "KILLED")
+            raise
+        self.executor.stop(now=False)
+        for tracker in self.trackers:
+            tracker.end("FINISHED")
+
+    def _run_missing(self, plan: Plan, missing: set[str], done: set[str]) -> None:
+        """Keep the executor busy until nothing is missing or a step has failed."""
+        running: dict[Future[None], Step] = {}
+        failures: list[StepFailed] = []
+        with ThreadPoolExecutor(self.executor.workers) as threads:
+            try:
+                while missing - done or running:
+                    if not failures:
+                        self._submit_ready(plan, done, running, threads)
+                    if not running:
+                        break
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        step = running.pop(future)
+                        try:
+                            future.result()
+                        except StepFailed as failure:
+                            failures.append(self._explained(step, failure))
+                        else:
+                            done.add(step.key)
+                            for same in (other for other in plan.steps if other.key == step.key):
+                                self._tell_finished(same, cached=same is not step)
+            except BaseException:
+                self.executor.stop(now=True)
+                raise
+        if failures:
+            raise failures[0]
+
+    def _submit_ready(
+        self, plan: Plan, done: set[str], running: dict[Future[None], Step], threads: ThreadPoolExecutor
+    ) -> None:
+        busy = {step.key for step in running.values()}
+        for step in plan.steps:
+            if len(running) >= self.executor.workers:
+                return
+            ready = all(source.key in done for source in step.inputs.values())
+            if ready and step.key not in done | busy:
+                busy.add(step.key)
+                for tracker in self.trackers:
+                    tracker.started(step)
+                running[threads.submit(self.executor.run, self._order(step))] = step
+
+    def _tell_finished(self, step: Step, cached: bool) -> None:
+        manifest = self.store.read(step.key)
+        if manifest is None:
+            raise StepFailed(f"{step.id}: its worker reported success, but {self.store.path(step.key)} is not there")
+        self._link(self.run_dir, [(step.id, step)])
+        for tracker in self.trackers:
+            tracker.finished(step, manifest, self.store.path(step.key), cached)
+
+    def _order(self, step: Step) -> Path:
+        """Write down all that a worker needs to know."""
+        order = {
+            "step": step.id,
+            "key": step.key,
+            "stage": step.config,
+            "inputs": {name: source.key for name, source in step.inputs.items()},
+            "store": str(self.store.root.resolve()),
+            "log": str(self._log(step).resolve()),
+        }
+        path = self.run_dir / "orders" / f"{step.id.replace('/', '-')}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(order, indent=1), encoding="utf-8")
+        return path
+
+    def _log(self, step: Step) -> Path:
+        return self.run_dir / "logs" / f"{step.id.replace('/', '-')}.log"
+
+    def _explained(self, step: Step, failure: StepFailed) -> StepFailed:
+        """The failure with everything that a person needs to go on."""
+        alone = shlex.join([sys.executable, "-m", "loops.worker", str(self._order(step))])
+        return StepFailed(
+            f"{step.id} failed: {failure}\n"
+            f"  its log:            {self._log(step)}\n"
+            f"  to run it alone:    {alone}\n"
+            "  what had finished is kept: run the same command again to go on"
+        )
+
+    def _link(self, place: Path, named: Iterable[tuple[str, Step]]) -> None:
+        """Give artifacts readable names. A link that points elsewhere is replaced."""
+        for name, step in named:
+            link = place / name
+            target = os.path.relpath(self.store.path(step.key).resolve(), link.parent.resolve())
+            if link.is_symlink() and os.readlink(link) == target:
+                continue
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)

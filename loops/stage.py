@@ -1,0 +1,112 @@
+"""What the engine asks of a stage: a frozen dataclass whose call names its inputs and the kind of what it makes.
+
+The signature is the wiring: ``def __call__(self, *, scores: Scores, out: Pairs)`` says that this stage reads Scores,
+calls them ``scores``, and makes Pairs. Nothing is registered and nothing is inherited.
+"""
+
+import dataclasses
+import importlib
+import inspect
+import os
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from loops.errors import RecipeError, nearest
+
+
+class Kind(Protocol):
+    """A kind of artifact: a typed view of one directory."""
+
+    def __init__(self, path: Path) -> None: ...
+
+
+class Stage(Protocol):
+    """One pure computation. Its fields are what it computes; ``compare=False`` fields are where and how fast."""
+
+    def __call__(self, *, out: Any, **inputs: Any) -> Mapping[str, float]: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Signature:
+    """What a stage reads, by name, and what it makes."""
+
+    inputs: dict[str, type]
+    output: type
+
+
+def signature(stage: Stage) -> Signature:
+    """Read off the annotations of the stage's ``__call__``.
+
+    Raises:
+        RecipeError: the class is no stage, because it does not say what it makes.
+    """
+    hints = typing.get_type_hints(type(stage).__call__)
+    if "out" not in hints:
+        raise RecipeError(f"{type(stage).__name__} is no stage: its call has no annotated `out`")
+    parameters = inspect.signature(type(stage).__call__).parameters
+    inputs = {name: hints[name] for name in parameters if name not in ("self", "out")}
+    return Signature(inputs=inputs, output=hints["out"])
+
+
+def build(config: Mapping[str, Any], where: str) -> Any:
+    """Make what ``{_target_: ..., field: ...}`` describes: a stage, or the executor or tracker of a run.
+
+    Args:
+        config: plain containers, interpolations resolved.
+        where: the step's name, for messages.
+
+    Raises:
+        RecipeError: unknown target, unknown or missing field, wrong type, or a value that the stage refuses.
+    """
+    kind = _locate(config.get("_target_"), where)
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
+    given = {name: value for name, value in config.items() if name != "_target_"}
+    for name in given:
+        if name not in fields:
+            raise RecipeError(f"{where}: {kind.__name__} has no field {name!r}{nearest(name, fields)}")
+    for name, field in fields.items():
+        if name not in given and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise RecipeError(f"{where}: {kind.__name__} needs the field {name!r}")
+    hints = typing.get_type_hints(kind)
+    values = {name: _value(value, hints[name], f"{where}.{name}") for name, value in given.items()}
+    try:
+        return kind(**values)
+    except (ValueError, OSError) as refused:
+        raise RecipeError(f"{where}: {refused}") from refused
+
+
+def _value(value: Any, hint: Any, where: str) -> Any:
+    if isinstance(value, Mapping) and "_target_" in value:
+        return build(value, where)
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    if getattr(hint, "_is_protocol", False):
+        raise RecipeError(f"{where}: expected a configured {hint.__name__}, got {value!r}")
+    try:
+        return TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        raise RecipeError(f"{where}: {first['msg']}, got {first['input']!r}") from wrong
+
+
+def _locate(target: object, where: str) -> Any:
+    if not isinstance(target, str):
+        raise RecipeError(f"{where}: a stage needs a _target_, the dotted name of its class")
+    trusted = ["stages", "loops", *os.environ.get("SELFLOOP_TRUST", "").replace(",", " ").split()]
+    if not any(target.startswith(f"{package}.") for package in trusted):
+        raise RecipeError(
+            f"{where}: {target!r} is outside what may be run ({', '.join(trusted)}); "
+            "name its package in SELFLOOP_TRUST if you trust it"
+        )
+    module_name, _, name = target.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as missing:
+        raise RecipeError(f"{where}: there is no module {missing.name!r} (wanted for {target!r})") from missing
+    kind = getattr(module, name, None)
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+        stages = [n for n, v in vars(module).items() if isinstance(v, type) and dataclasses.is_dataclass(v)]
+        raise RecipeError(f"{where}: {module_name} has no stage {name!r}{nearest(name, stages)}")
+    return kind

@@ -1,0 +1,176 @@
+"""Who is told of a run: nobody, or MLflow. This is the only module that talks to MLflow.
+
+The one decision: MLflow is told from what the store holds, in a thread of its own, and by content: a loop is found again
+by the hash of its plan and a step by its key. So a resumed or cached run has whole curves, nothing is told twice, and a
+server that is down costs a warning and never a step.
+"""
+
+import json
+import logging
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from loops.recipe import Plan, Step
+from loops.store import Manifest
+
+
+class Tracker(Protocol):
+    """Told of a run as it goes."""
+
+    def begin(self, plan: Plan) -> None:
+        """The run begins."""
+
+    def started(self, step: Step) -> None:
+        """A step was handed to the executor."""
+
+    def finished(self, step: Step, manifest: Manifest, artifact: Path, cached: bool) -> None:
+        """A step's artifact is there, made now or (``cached``) before."""
+
+    def end(self, status: str) -> None:
+        """The run is over: FINISHED, FAILED or KILLED."""
+
+
+@dataclass(kw_only=True)
+class Silent:
+    """Tells nobody."""
+
+    def begin(self, plan: Plan) -> None:
+        """Nothing."""
+
+    def started(self, step: Step) -> None:
+        """Nothing."""
+
+    def finished(self, step: Step, manifest: Manifest, artifact: Path, cached: bool) -> None:
+        """Nothing."""
+
+    def end(self, status: str) -> None:
+        """Nothing."""
+
+
+@dataclass(kw_only=True)
+class MLflow:
+    """A parent run for the loop, with ``<node>/<metric>`` at step = round, and a child run for each step.
+
+    A step's artifact may hold ``curve.jsonl`` (rows of ``{"step": n, name: number}``), which becomes the child's
+    metrics, and ``plots/``, which becomes its artifacts. Weights and tables stay in the store.
+
+    Args:
+        uri: the tracking server, or a local ``sqlite:///`` file.
+        experiment: its name.
+        artifacts: where plots go when the experiment is created here; None leaves it to the server.
+        patience: seconds to wait at the end for a slow server.
+    """
+
+    uri: str
+    experiment: str
+    artifacts: str | None = None
+    patience: float = 60.0
+
+    def begin(self, plan: Plan) -> None:
+        """Find this loop's run or make one."""
+        for name, value in {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}.items():
+            os.environ.setdefault(name, value)
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        self._thread = ThreadPoolExecutor(1)
+        self._lost = False
+        self._told: set[tuple[str, str]] = set()
+        self._later(lambda: self._begin(plan))
+
+    def started(self, step: Step) -> None:
+        """Nothing: a step is told when it is whole."""
+
+    def finished(self, step: Step, manifest: Manifest, artifact: Path, cached: bool) -> None:
+        """Tell the step, unless this loop's run has it already."""
+        self._later(lambda: self._finished(step, manifest, artifact, cached))
+
+    def end(self, status: str) -> None:
+        """Close the loop's run and wait for what is still to be told."""
+        self._later(lambda: self._client.set_terminated(self._parent, status))
+        waiting = self._thread.submit(lambda: None)
+        try:
+            waiting.result(timeout=self.patience)
+        except TimeoutError:
+            self._warn(f"no answer within {self.patience:.0f} s")
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _later(self, call: Callable[[], object]) -> None:
+        def guarded() -> None:
+            if not self._lost:
+                try:
+                    call()
+                except Exception as failure:
+                    self._warn(f"{type(failure).__name__}: {str(failure).splitlines()[0] if str(failure) else ''}")
+
+        self._thread.submit(guarded)
+
+    def _warn(self, reason: str) -> None:
+        self._lost = True
+        print(f"MLflow at {self.uri} is not being told ({reason}); the loop goes on without it", file=sys.stderr)
+
+    def _begin(self, plan: Plan) -> None:
+        Path(self.artifacts or ".").mkdir(parents=True, exist_ok=True)
+        from mlflow import MlflowClient
+
+        self._client = client = MlflowClient(self.uri)
+        experiment = client.get_experiment_by_name(self.experiment)
+        location = Path(self.artifacts).resolve().as_uri() if self.artifacts else None
+        self._experiment = (
+            experiment.experiment_id if experiment else client.create_experiment(self.experiment, location)
+        )
+        known = client.search_runs([self._experiment], f"tags.loop = '{plan.key}'", max_results=1)
+        if known:
+            self._parent = known[0].info.run_id
+            children = client.search_runs([self._experiment], f"tags.`mlflow.parentRunId` = '{self._parent}'")
+            self._told = {(run.data.tags["step"], run.data.tags["key"]) for run in children}
+            client.update_run(self._parent, "RUNNING")
+            return
+        tags = {"loop": plan.key, "recipe": plan.name, "command": shlex.join(sys.argv)}
+        self._parent = client.create_run(self._experiment, tags=tags, run_name=plan.name).info.run_id
+        client.log_text(self._parent, plan.source, "recipe.yaml")
+        client.log_text(self._parent, "".join(f"{step.key}  {step.id}\n" for step in plan.steps), "plan.txt")
+
+    def _finished(self, step: Step, manifest: Manifest, artifact: Path, cached: bool) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        if (step.id, step.key) in self._told:
+            return
+        now = int(time.time() * 1000)
+        tags = {"mlflow.parentRunId": self._parent, "step": step.id, "node": step.node, "key": step.key}
+        tags |= {"round": str(step.round), "cached": str(cached), "stage": str(manifest.stage["type"])}
+        run = self._client.create_run(self._experiment, tags=tags, run_name=step.id).info.run_id
+        own = [Metric(name, value, now, 0) for name, value in manifest.metrics.items()]
+        own += [Metric("seconds", manifest.seconds, now, 0), *_curve(artifact / "curve.jsonl", now)]
+        fields = [Param(name, str(value)[:500]) for name, value in manifest.stage["fields"].items()]
+        for first in range(0, len(own), 900):
+            self._client.log_batch(run, metrics=own[first : first + 900])
+        self._client.log_batch(run, params=fields[:100])
+        self._client.log_dict(run, asdict(manifest), "manifest.json")
+        if (artifact / "plots").is_dir():
+            self._client.log_artifacts(run, str(artifact / "plots"), "plots")
+        self._client.set_terminated(run)
+        improving = [Metric(f"{step.node}/{name}", value, now, step.round) for name, value in manifest.metrics.items()]
+        improving.append(Metric(f"{step.node}/seconds", manifest.seconds, now, step.round))
+        self._client.log_batch(self._parent, metrics=improving, tags=[RunTag("last_step", step.id)])
+
+
+def _curve(path: Path, now: int) -> list[Any]:
+    """A training curve as metrics at the optimizer's steps."""
+    from mlflow.entities import Metric
+
+    if not path.exists():
+        return []
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [
+        Metric(f"curve/{name}", float(value), now, int(row["step"]))
+        for row in rows
+        for name, value in row.items()
+        if name != "step"
+    ]

@@ -1,0 +1,90 @@
+"""Carries out one order: a JSON file that says which stage, on which artifacts, into which store.
+
+The one decision: an order is plain JSON and needs nothing else, so a step can be run by this process, by a warm worker,
+on another machine, or by hand: ``python -m loops.worker ORDER``.
+
+A step's stderr (libraries' warnings, its traceback) goes to its log. Its stdout is for the person who watches.
+"""
+
+import json
+import os
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import Any
+
+from loops.errors import StepFailed
+from loops.fingerprint import canonical
+from loops.provenance import code_hash, provenance
+from loops.stage import build, signature
+from loops.store import Manifest, Store, inventory
+
+SCRATCH = "scratch"
+"""A directory that a stage may keep in its draft for its own resuming; it is never part of the artifact."""
+
+
+def work(path: Path) -> None:
+    """Carry out the order in this file, unless its artifact has come to exist meanwhile.
+
+    Raises:
+        StepFailed: the stage raised; the traceback is in the order's log.
+    """
+    order = json.loads(path.read_text(encoding="utf-8"))
+    log = Path(order["log"])
+    log.parent.mkdir(parents=True, exist_ok=True)
+    store = Store(Path(order["store"]))
+    with stderr_to(log), store.claim(order["key"]):
+        if store.read(order["key"]) is not None:
+            return
+        try:
+            _make(order, store)
+        except Exception as failure:
+            traceback.print_exc()
+            raise StepFailed(f"{type(failure).__name__}: {failure}") from None
+
+
+def _make(order: dict[str, Any], store: Store) -> None:
+    stage = build(order["stage"], order["step"])
+    wanted = signature(stage)
+    inputs = {name: wanted.inputs[name](store.path(key)) for name, key in order["inputs"].items()}
+    draft = store.draft(order["key"], resume=getattr(stage, "RESUMES", False))
+    begun = time.monotonic()
+    metrics = stage(**inputs, out=wanted.output(draft))
+    seconds = time.monotonic() - begun
+    shutil.rmtree(draft / SCRATCH, ignore_errors=True)
+    store.commit(
+        draft,
+        Manifest(
+            key=order["key"],
+            stage=canonical(stage),  # type: ignore[arg-type]
+            inputs=order["inputs"],
+            metrics={name: float(value) for name, value in metrics.items()},
+            seconds=round(seconds, 3),
+            provenance={**provenance(), "code": code_hash(type(stage))},
+            files=inventory(draft),
+        ),
+    )
+
+
+@contextmanager
+def stderr_to(log: Path) -> Iterator[None]:
+    """Send stderr to the log: Python's, and file descriptor 2, where compiled libraries write."""
+    console = os.dup(2)
+    with log.open("a", encoding="utf-8", buffering=1) as file, redirect_stderr(file):
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(console, 2)
+            os.close(console)
+
+
+if __name__ == "__main__":
+    try:
+        work(Path(sys.argv[1]))
+    except StepFailed as failed:
+        sys.exit(str(failed))

@@ -1,0 +1,38 @@
+"""What a stage asks of an engine that generates text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from stages.artifacts import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How the next token is drawn. Temperature 0 is greedy."""
+
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A prompt's ids and one seed for each answer that is wanted."""
+
+    prompt: list[int]
+    seeds: list[int]
+
+
+class Engine(Protocol):
+    """Generates answers. Which engine, and how it batches, never changes what is drawn from."""
+
+    @property
+    def rows(self) -> int:
+        """How many answers to ask of it at once: what an interruption may cost."""
+
+    def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> list[list[list[int]]]:
+        """For each request, in order, one list of generated ids for each seed.
+
+        An answer ends with an end-of-turn id if the model ended it, and without one if it was cut off.
+        """

@@ -1,0 +1,48 @@
+"""Preference pairs as token ids, and their log-probs under a model.
+
+The one decision: what a row knows already (the ids that were generated, the log-probs that scoring had) is used, and
+what it does not know is made here, in one way for training and for evaluation.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from stages.artifacts import Model, Pairs, Row
+
+
+def tokenised(pairs: Pairs, model: Model, max_tokens: int, counts: Counter[str]) -> Iterator[Row]:
+    """Rows with their token ids. Those that cannot be rendered or are too long are left out and counted by rule."""
+    from stages.engines.chat import answer_tokens, prompt_tokens
+    from stages.engines.models import end_of_turn, load_tokenizer
+
+    tokenizer, ends = load_tokenizer(model), end_of_turn(model)
+    for row in pairs.rows():
+        prompt = row["prompt_tokens"] or prompt_tokens(tokenizer, row["prompt"])
+        try:
+            answers = {
+                f"{side}_tokens": row[f"{side}_tokens"] or answer_tokens(tokenizer, row["prompt"], row[side], ends)
+                for side in ("chosen", "rejected")
+            }
+        except ValueError:
+            counts["dropped_unrenderable"] += 1
+            continue
+        if len(prompt) + max(map(len, answers.values())) > max_tokens:
+            counts["dropped_overlong"] += 1
+            continue
+        counts["pairs"] += 1
+        yield {**row, "prompt_tokens": prompt, **answers}
+
+
+def pair_logprobs(rows: Sequence[Row], model: Model, what: str, batch_tokens: int) -> list[tuple[float, float]]:
+    """(log π(chosen), log π(rejected)) of each tokenised row, in nats; ``what`` names the progress bar."""
+    from stages.engines.logprobs import score_sequences
+    from stages.engines.models import load_model
+    from stages.progress import progress
+
+    sequences = [(row["prompt_tokens"], row[f"{side}_tokens"]) for row in rows for side in ("chosen", "rejected")]
+    sums = [0.0] * len(sequences)
+    with progress(what, len(sequences), "answers") as bar:
+        for place, value in score_sequences(load_model(model), sequences, batch_tokens):
+            sums[place] = value
+            bar.update(1)
+    return list(zip(sums[::2], sums[1::2], strict=True))

@@ -1,0 +1,1 @@
+"""Stages that say what a round has become. They make Reports and change nothing."""

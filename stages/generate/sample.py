@@ -1,0 +1,99 @@
+"""n answers a prompt, drawn from the policy.
+
+The one decision: every answer has its own seed, derived from (the stage's seed, prompt id, sample index), so the same
+answer is drawn whatever is drawn beside it, before it, or on resuming.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from stages.artifacts import Completions, Model, Prompts, Row
+from stages.engines.engine import Engine, Request, Sampling
+from stages.progress import progress
+from stages.seeds import derive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Sample answers from a policy (DICE 1.4, Self-Rewarding 2.6, SPA 3.4: the numbers are the recipe's).
+
+    Args:
+        n: answers a prompt.
+        temperature, top_p: how tokens are drawn; temperature 0 is greedy.
+        max_new_tokens: an answer that has not ended by then is cut off and says so (``finish_reason: length``).
+        seed: a recipe that must draw anew each round says ``${number}``.
+        engine: where it runs; not part of the identity.
+    """
+
+    VERSION: ClassVar[int] = 1
+    RESUMES: ClassVar[bool] = True
+
+    n: int
+    temperature: float
+    top_p: float = 1.0
+    max_new_tokens: int
+    seed: int
+    engine: Engine = field(compare=False)
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ValueError(f"n is the number of answers a prompt, at least 1, not {self.n}")
+        if self.temperature < 0:
+            raise ValueError(f"temperature must be at least 0, not {self.temperature}")
+        if self.temperature == 0 and self.n > 1:
+            raise ValueError(f"greedy decoding (temperature 0) gives {self.n} equal answers; say n: 1 or raise it")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be in (0, 1], not {self.top_p}")
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be at least 1, not {self.max_new_tokens}")
+
+    def __call__(self, *, prompts: Prompts, policy: Model, out: Completions) -> Mapping[str, float]:
+        """One row an answer, in the prompts' order."""
+        waiting = list(prompts.rows())
+        share = max(1, self.engine.rows // self.n)
+        chunks = [waiting[first : first + share] for first in range(0, len(waiting), share)]
+        with progress("sampling", len(waiting) * self.n, "answers") as bar:
+            for index, chunk in enumerate(chunks):
+                if not out.has_part(index):
+                    out.write_part(index, self._answers(chunk, policy))
+                bar.update(len(chunk) * self.n)
+        return self._metrics(out)
+
+    def _answers(self, chunk: list[Row], policy: Model) -> list[Row]:
+        from stages.engines.chat import answer_text, prompt_tokens
+        from stages.engines.models import end_of_turn, load_tokenizer
+
+        tokenizer, ends = load_tokenizer(policy), end_of_turn(policy)
+        requests = [
+            Request(
+                prompt=prompt_tokens(tokenizer, row["prompt"]),
+                seeds=[derive("sample", self.seed, row["prompt_id"], index) for index in range(self.n)],
+            )
+            for row in chunk
+        ]
+        sampling = Sampling(temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens)
+        answers = self.engine.generate(policy, requests, sampling)
+        return [
+            {
+                "prompt_id": row["prompt_id"],
+                "prompt": row["prompt"],
+                "sample": index,
+                "completion": [{"role": "assistant", "content": answer_text(tokenizer, tokens, ends)}],
+                "finish_reason": "stop" if tokens[-1] in ends else "length",
+                "prompt_tokens": request.prompt,
+                "completion_tokens": tokens,
+            }
+            for row, request, drawn in zip(chunk, requests, answers, strict=True)
+            for index, tokens in enumerate(drawn)
+        ]
+
+    def _metrics(self, out: Completions) -> Mapping[str, float]:
+        rows = list(out.rows(["completion", "finish_reason", "completion_tokens"]))
+        total = max(1, len(rows))
+        return {
+            "answers": len(rows),
+            "truncated": sum(row["finish_reason"] == "length" for row in rows) / total,
+            "tokens_mean": sum(len(row["completion_tokens"]) for row in rows) / total,
+            "characters_mean": sum(len(row["completion"][0]["content"]) for row in rows) / total,
+        }

@@ -1,0 +1,1 @@
+"""Stages that make Pairs: mining them from Scores, mixing and filtering them."""

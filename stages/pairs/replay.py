@@ -1,0 +1,65 @@
+"""Experience replay: mined pairs with some of the offline pairs mixed back in."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+from typing import ClassVar
+
+from stages.artifacts import Pairs
+from stages.seeds import derive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """Mix generated and offline pairs so that no prompt occurs twice (DICE 1.3, experience replay).
+
+    With N offline pairs: n_mined = min(⌊N·(1−γ)⌋, mined), n_offline = ⌊γ·n_mined / (1−γ)⌋.
+
+    Args:
+        offline: γ, the share of offline pairs, in [0, 1). 0 is mined pairs only.
+        seed: for the two draws without replacement.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    offline: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.offline < 1:
+            raise ValueError(f"offline is the share of offline pairs, in [0, 1), not {self.offline}")
+
+    def __call__(self, *, mined: Pairs, pool: Pairs, out: Pairs) -> Mapping[str, float]:
+        """Mined pairs first, then offline ones, each in the order of its source."""
+        mined_places, pool_places = _places(mined), _places(pool)
+        n_mined, n_offline = shares(len(pool), len(mined_places), self.offline)
+        generator = random.Random(derive("replay", self.seed))
+        chosen = dict.fromkeys(generator.sample(list(mined_places), n_mined))
+        free = [prompt for prompt in pool_places if prompt not in chosen]
+        kept = {mined_places[prompt] for prompt in chosen}
+        replayed = {pool_places[prompt] for prompt in generator.sample(free, min(n_offline, len(free)))}
+        count = out.write(
+            row
+            for table, places in ((mined, kept), (pool, replayed))
+            for place, row in enumerate(table.rows())
+            if place in places
+        )
+        return {"pairs": count, "mined": len(kept), "offline": len(replayed), "offline_wanted": n_offline}
+
+
+def shares(pool: int, mined: int, offline: float) -> tuple[int, int]:
+    """How many mined and how many offline pairs are taken. Computed in fractions: 0.1 means one tenth."""
+    gamma = Fraction(str(offline))
+    n_mined = min(floor(pool * (1 - gamma)), mined)
+    return n_mined, floor(gamma * n_mined / (1 - gamma))
+
+
+def _places(pairs: Pairs) -> dict[str, int]:
+    """Where each prompt stands first. Two prompts are the same if every turn is, whatever the white space."""
+    places: dict[str, int] = {}
+    for place, row in enumerate(pairs.rows(["prompt"])):
+        turns = (f"{turn['role']}\x1f{' '.join(turn['content'].split())}" for turn in row["prompt"])
+        places.setdefault("\x1e".join(turns), place)
+    return places

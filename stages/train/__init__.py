@@ -1,0 +1,1 @@
+"""Stages that make a Model from a Model and data."""

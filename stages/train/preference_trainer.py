@@ -1,0 +1,158 @@
+"""trl's DPOTrainer around our log-prob function and our losses.
+
+The one decision: the trainer is fed token ids and reference log-probs, so nothing is rendered, tokenised or passed
+through a reference here; three of its methods are replaced and everything else is trl's.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.artifacts import Model, Row
+from stages.progress import progress
+
+if TYPE_CHECKING:
+    from stages.train.dpo import DPO
+
+TOLD = ("loss", "grad_norm", "learning_rate", "margin", "accuracy", "chosen_logp_change", "rejected_logp_change")
+TOLERANCE = 0.05
+"""How far the first loss against one's own reference may be from ln 2: about what bfloat16 noise does to it."""
+
+
+def train(settings: "DPO", rows: list[Row], policy: Model, out: Model, from_reference: bool) -> dict[str, float]:
+    """Train and save; returns first and last loss and what the pairs' log-probs did.
+
+    Args:
+        from_reference: whether the policy begins as its own reference, so that the first loss must be ln 2.
+    """
+    import torch
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, PrinterCallback
+
+    from stages.engines.models import load_tokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(policy.path, dtype=torch.float32, local_files_only=True)
+    curve: list[dict[str, float]] = []
+    with progress("training", settings.max_steps, "steps") as bar:
+        trainer = _trainer_class()(
+            model=model,
+            args=_arguments(settings, out.scratch, len(rows)),
+            train_dataset=Dataset.from_list(rows),
+            processing_class=load_tokenizer(policy),
+            callbacks=[_recorder(curve, bar, from_reference)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    model.to(getattr(torch, settings.dtype)).save_pretrained(out.path)
+    load_tokenizer(policy).save_pretrained(out.path)
+    (out.path / "curve.jsonl").write_text("".join(json.dumps(row) + "\n" for row in curve), encoding="utf-8")
+    return _summary(curve)
+
+
+def _arguments(settings: "DPO", scratch: Path, pairs: int) -> Any:
+    from transformers.trainer_utils import set_seed
+    from trl import DPOConfig
+
+    from stages.engines.models import best_device, best_dtype
+
+    set_seed(settings.seed)
+    micro = math.gcd(settings.batch, settings.micro_batch)
+    return DPOConfig(
+        output_dir=str(scratch),
+        beta=settings.beta,
+        learning_rate=settings.learning_rate,
+        max_steps=settings.max_steps,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=settings.batch // micro,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=settings.warmup_steps,
+        weight_decay=0.0,
+        max_grad_norm=settings.max_grad_norm,
+        max_length=None,
+        precompute_ref_log_probs=True,
+        gradient_checkpointing=False,
+        bf16=best_dtype(best_device()) == "bfloat16",
+        seed=settings.seed,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def _trainer_class() -> type:
+    import torch
+    from trl import DPOTrainer
+
+    from stages.engines.logprobs import answer_logprobs
+    from stages.train.losses import dpo, log_ratio_gap
+
+    class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
+        def _prepare_dataset(self, dataset: Any, *arguments: Any) -> Any:
+            return dataset
+
+        def _precompute_ref_logps(self, dataset: Any, *arguments: Any) -> Any:
+            return dataset
+
+        def _compute_loss(self, model: Any, inputs: Mapping[str, "torch.Tensor"], return_outputs: bool) -> Any:
+            assert not return_outputs
+            sums = answer_logprobs(model, inputs["input_ids"], inputs["completion_mask"])
+            chosen, rejected = sums.chunk(2)
+            ref_chosen, ref_rejected = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
+            gap = log_ratio_gap(chosen, rejected, ref_chosen, ref_rejected)
+            told = {
+                "margin": self.beta * gap,
+                "accuracy": (gap > 0).float(),
+                "chosen_logp_change": chosen - ref_chosen,
+                "rejected_logp_change": rejected - ref_rejected,
+            }
+            for name, values in told.items():
+                self._metrics["train"][name].append(self.accelerator.gather(values.detach()).mean().item())
+            return dpo(gap, self.beta).mean()
+
+    return PreferenceTrainer
+
+
+def _recorder(curve: list[dict[str, float]], bar: Any, from_reference: bool) -> Any:
+    """A callback that keeps the curve and stops a training whose numbers are wrong."""
+    from transformers import TrainerCallback
+
+    class Recorder(TrainerCallback):  # type: ignore[misc]
+        def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float], **_: Any) -> None:
+            if "loss" not in logs:
+                return
+            curve.append({"step": state.global_step, **{name: float(logs[name]) for name in TOLD if name in logs}})
+            _check(curve, from_reference)
+            bar.update(1)
+
+    return Recorder()
+
+
+def _check(curve: list[dict[str, float]], from_reference: bool) -> None:
+    """
+    Raises:
+        ValueError: the newest loss or gradient is not a number, or the first loss is not ln 2 where it must be.
+    """
+    newest = curve[-1]
+    for name in ("loss", "grad_norm"):
+        if not math.isfinite(newest.get(name, 0.0)):
+            raise ValueError(f"{name} is {newest[name]} at step {newest['step']}: the learning rate may be too high")
+    if from_reference and len(curve) == 1 and abs(newest["loss"] - math.log(2)) > TOLERANCE:
+        raise ValueError(
+            f"the first loss is {newest['loss']:.4f}, but against its own reference it must be ln 2 = 0.6931: the "
+            "reference log-probs were made with other weights, another chat template or another precision"
+        )
+
+
+def _summary(curve: list[dict[str, float]]) -> dict[str, float]:
+    first, last = curve[0], curve[-1]
+    return {
+        "first_loss": first["loss"],
+        "last_loss": last["loss"],
+        "last_margin": last["margin"],
+        "last_accuracy": last["accuracy"],
+        "chosen_logp_change": last["chosen_logp_change"],
+        "rejected_logp_change": last["rejected_logp_change"],
+    }

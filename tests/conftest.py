@@ -1,0 +1,103 @@
+"""A real, tiny model: a random Llama of two layers with a tokenizer made here. Nothing touches the network."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["SELFLOOP_TRUST"] = "tests"
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_model_path(tmp_path_factory) -> Path:
+    """A directory that transformers loads: 2 layers of width 32, a byte-level vocabulary of some hundred tokens."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = [json.loads(line)["prompt"][0]["content"] for line in (ROOT / "recipes/seed/prompts.jsonl").open()]
+    tokenizer.train_from_iterator(texts, trainer)
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    wrapped.chat_template = TEMPLATE
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(wrapped),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        bos_token_id=wrapped.convert_tokens_to_ids("<|im_start|>"),
+        eos_token_id=wrapped.eos_token_id,
+        pad_token_id=wrapped.pad_token_id,
+        initializer_range=0.2,
+    )
+    model = LlamaForCausalLM(config)
+    model.generation_config.eos_token_id = wrapped.eos_token_id
+    model.save_pretrained(path)
+    wrapped.save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def tiny_model(tiny_model_path):
+    from stages.artifacts import Model
+
+    return Model(tiny_model_path)
+
+
+@pytest.fixture
+def other_model(tiny_model, tmp_path):
+    """The tiny model with other weights."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from stages.artifacts import Model
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model.path, dtype=torch.float32)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.02)
+    model.save_pretrained(tmp_path / "other")
+    AutoTokenizer.from_pretrained(tiny_model.path).save_pretrained(tmp_path / "other")
+    return Model(tmp_path / "other")
+
+
+@pytest.fixture
+def artifact(tmp_path):
+    """Makes an empty artifact of a kind: ``artifact(Pairs)``, or ``artifact(Pairs, rows)`` with rows."""
+    count = 0
+
+    def make(kind, rows=None):
+        nonlocal count
+        count += 1
+        path = tmp_path / f"{kind.__name__.lower()}-{count}"
+        path.mkdir()
+        made = kind(path)
+        if rows is not None:
+            made.write(rows)
+        return made
+
+    return make

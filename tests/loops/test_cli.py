@@ -1,0 +1,95 @@
+"""The command line as a person meets it: one line for what is refused, and exit codes."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def selfloop(*arguments, cwd):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "loops", *arguments], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plan", "recipes=dixe"], "RecipeError: recipes: there is no 'dixe'; did you mean 'dice'?"),
+        (["plan"], "RecipeError: which recipe? say recipes=NAME; there is dice"),
+        (["plann", "recipes=dice"], "RecipeError: there is no command 'plann'; did you mean 'plan'?"),
+        (["plan", "recipes=dice", "model=smolm"], "RecipeError: model: there is no 'smolm'"),
+        (["plan", "recipes=dice", "roundz=3"], "RecipeError: configuration: Could not override 'roundz'"),
+        (["plan", "recipes=dice", "rounds=0.5"], "RecipeError: rounds: expected a whole number of rounds, got 0.5"),
+        (["plan", "recipes=dice", "round.train.stage.beta=0"], "RecipeError: round-01/train: beta must be above 0"),
+        (["plan", "recipes=dice", "sizes.samples=1"], "RecipeError: round-01/mine: n is the number of answers a prompt; best against worst"),
+        (["plan", "recipes=dice", "round.mix.stage.offline=1"], "RecipeError: round-01/mix: offline is the share"),
+        (["plan", "recipes=dice", "round.mine.inputs.scores=generate"], "RecipeError: round-01/mine: scores takes Scores"),
+        (["plan", "recipes=dice", "+round.train.stage.warmup=3"], "RecipeError: round-01/train: DPO has no field 'warmup'"),
+        (["plan", "recipes=dice", "model=local"], "RecipeError: materials.sft: model_path has no default; say model_path=..."),
+    ],
+)
+def test_what_is_wrong_is_refused_in_one_line_with_exit_code_1(arguments, message, tmp_path):
+    import re
+
+    done = selfloop(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert re.match(re.escape(message).replace(r"\.\*", ".*"), done.stderr), done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_plan_of_dice_names_every_step_and_imports_no_torch(tmp_path):
+    script = "import sys; from loops.__main__ import main; code = main(['plan', 'recipes=dice']); "
+    script += "heavy = {'torch', 'transformers', 'trl', 'datasets', 'mlflow', 'vllm'} & set(sys.modules); "
+    script += "assert not heavy, heavy; sys.exit(code)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "round-02/train" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_lists_the_recipes(tmp_path):
+    done = selfloop("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "dice" in done.stdout
+    assert "arXiv 2406.09760" in done.stdout
+
+
+def test_a_recipe_of_ones_own_is_found_where_one_stands(tmp_path):
+    (tmp_path / "recipes").mkdir()
+    recipe = "# @package _global_\n# Mine.\ndefaults: [dice]\nname: mine\nround: {train: {stage: {beta: 0.05}}}\n"
+    (tmp_path / "recipes/mine.yaml").write_text(recipe)
+    ours, theirs = selfloop("plan", "recipes=mine", cwd=tmp_path), selfloop("plan", "recipes=dice", cwd=tmp_path)
+    assert ours.returncode == 0, ours.stderr
+    different = [a.split()[0] for a, b in zip(ours.stdout.splitlines(), theirs.stdout.splitlines(), strict=True) if a != b]
+    assert different[0] == "round-01/train"
+    assert "round-01/generate" not in different
+
+
+def test_an_interrupted_run_says_so_and_goes_on(tmp_path):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/slow.yaml").write_text(
+        "# @package _global_\n# Slow.\nname: slow\nsizes: {rounds: 0}\ncarry: {}\nround: {}\n"
+        "setup:\n  one: {stage: {_target_: tests.loops.toys.Slow, seconds: 600}}\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SELFLOOP_TRUST": "tests"}
+    command = [sys.executable, "-m", "loops", "recipes=slow", "tracker=silent", "closing=''"]
+    running = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not list((tmp_path / "store/drafts").glob("*/half")):
+        assert running.poll() is None, running.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    running.send_signal(2)
+    _, told = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "run the same command again to go on" in told
+    assert "Traceback" not in told

@@ -1,0 +1,109 @@
+"""Planning: the fold, the keys, and everything that is refused in one line before anything is run."""
+
+import pytest
+
+from loops.errors import RecipeError
+from loops.recipe import load, unroll
+from tests.loops.recipes import TOYS, toy
+
+
+def plan(**changes):
+    return unroll(load(toy(**changes)))
+
+
+def test_a_recipe_unrolls_to_every_step_of_every_round():
+    assert [step.id for step in plan().steps] == ["setup/step", "setup/start", "round-01/add", "round-02/add"]
+
+
+def test_the_second_round_reads_what_the_first_hands_on():
+    steps = {step.id: step for step in plan().steps}
+    assert steps["round-01/add"].inputs["left"] is steps["setup/start"]
+    assert steps["round-02/add"].inputs["left"] is steps["round-01/add"]
+    assert plan().carried["total"].id == "round-02/add"
+
+
+def test_a_material_that_nobody_reads_is_left_out():
+    assert "setup/unread" not in [step.id for step in plan().steps]
+
+
+def test_more_rounds_keep_the_keys_of_the_first_ones():
+    shorter, longer = plan().steps, plan(rounds=5).steps
+    assert [step.key for step in longer][: len(shorter)] == [step.key for step in shorter]
+
+
+def test_a_changed_field_changes_exactly_the_steps_downstream():
+    before, after = plan().steps, plan(setup={"start": {"stage": {"value": 11.0}}}).steps
+    changed = {step.id for step, was in zip(after, before, strict=True) if step.key != was.key}
+    assert changed == {"setup/start", "round-01/add", "round-02/add"}
+
+
+def test_a_round_may_carry_on_the_name_that_another_had_in_it():
+    carry = {"total": {"init": "start", "next": "add"}, "before": {"init": "step", "next": "total"}}
+    steps = unroll(load(toy(carry=carry, round={"add": {"inputs": {"right": "before"}}}))).steps
+    last = next(step for step in steps if step.id == "round-02/add")
+    assert last.inputs["right"].id == "setup/start"
+
+
+def test_a_node_set_to_null_is_left_out():
+    changes = {"round": {"extra": None}, "setup": {"other": None}}
+    assert [step.id for step in plan(**changes).steps] == [step.id for step in plan().steps]
+
+
+def test_three_hundred_rounds_are_planned_at_once():
+    assert len(plan(rounds=300).steps) == 302
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"round": {"add": {"inputs": {"left": "totl"}}}}, "round-01/add.inputs.left: nothing is called 'totl'; did you mean 'total'"),
+        ({"round": {"add": {"inputs": {"middle": "step"}}}}, "round-01/add: Add reads nothing called 'middle'"),
+        ({"round": {"add": {"stage": {"bye": 1}}}}, "round-01/add: Add has no field 'bye'; did you mean 'by'"),
+        ({"round": {"add": {"stage": {"by": -1}}}}, "round-01/add: by must be at least 0, not -1"),
+        ({"round": {"add": {"stage": {"by": "much"}}}}, "round-01/add.by: .*valid number.*, got 'much'"),
+        ({"round": {"add": {"stage": {"_target_": f"{TOYS}.Ad"}}}}, "tests.loops.toys has no stage 'Ad'; did you mean 'Add'"),
+        ({"round": {"add": {"stage": {"_target_": "tests.nowhere.Add"}}}}, "there is no module 'tests.nowhere'"),
+        ({"round": {"add": {"stage": {"_target_": "os.system"}}}}, "'os.system' is outside what may be run"),
+        ({"round": {"add": {"stage": {"_target_": "loops.executors.Inline"}}}}, "'by'|Inline"),
+        ({"round": {"add": {"input": {}}}}, "round.add: a node has no 'input'; did you mean 'inputs'"),
+        ({"round": {"add": 3}}, "round.add: a node is"),
+        ({"round": {"total": {"stage": {"_target_": f"{TOYS}.Spell"}}}}, "'total' is what the rounds carry"),
+        ({"carry": {"total": {"next": "ad"}}}, "carry.total.next: nothing is called 'ad'; did you mean 'add'"),
+        ({"carry": {"total": {"last": "add"}}}, "carry.total: a carry is"),
+        ({"rounds": -1}, "rounds: expected a whole number"),
+        ({"rounds": "two"}, "rounds: expected a whole number"),
+        ({"setup": {"start": {"stage": {"value": "${nothing}"}}}}, "setup: .*nothing"),
+    ],
+)
+def test_what_is_wrong_is_refused_with_where_and_what(changes, message):
+    with pytest.raises(RecipeError, match=message) as refused:
+        plan(**changes)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_missing_field_is_refused():
+    config = toy()
+    del config.setup.start.stage.value
+    with pytest.raises(RecipeError, match="setup/start: Constant needs the field 'value'"):
+        unroll(load(config))
+
+
+def test_a_missing_input_is_refused():
+    config = toy()
+    del config.round.add.inputs.right
+    with pytest.raises(RecipeError, match="round-01/add: Add also reads 'right'"):
+        unroll(load(config))
+
+
+def test_a_wrong_kind_is_refused():
+    spell = {"stage": {"_target_": f"{TOYS}.Spell"}}
+    constant = {"stage": {"_target_": f"{TOYS}.Constant", "value": 1.0}}
+    config = toy(setup={"word": spell}, carry={"total": {"init": "word", "next": "word2"}}, round={"word2": constant})
+    with pytest.raises(RecipeError, match="carry.total: begins as Word .setup/word. and goes on as Number"):
+        unroll(load(config))
+
+
+def test_a_circle_is_refused():
+    add = {"stage": {"_target_": f"{TOYS}.Add"}, "inputs": {"left": "add", "right": "step"}}
+    with pytest.raises(RecipeError, match="round-01: add -> again -> add is a circle"):
+        plan(round={"again": add, "add": {"inputs": {"left": "again"}}})

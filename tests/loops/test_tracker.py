@@ -1,0 +1,66 @@
+"""MLflow on a local file: what is told, once, and that a server that is down never fails a step."""
+
+import pytest
+
+from loops.executors import Inline
+from loops.recipe import load, unroll
+from loops.runner import Runner
+from loops.store import Store
+from loops.tracker import MLflow
+from tests.loops.recipes import toy
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def run(root, uri, **changes):
+    plan = unroll(load(toy(**changes)))
+    tracker = MLflow(uri=uri, experiment="test", artifacts=str(root / "mlflow"), patience=30)
+    Runner(Store(root / "store"), Inline(), [tracker], root / "run").run(plan)
+
+
+def runs(uri):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    found = client.search_runs([client.get_experiment_by_name("test").experiment_id])
+    parents = [run for run in found if "loop" in run.data.tags]
+    return client, parents, [run for run in found if "loop" not in run.data.tags]
+
+
+def test_a_loop_is_a_run_with_its_curve_and_its_steps_are_its_children(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    run(tmp_path, uri)
+    client, parents, children = runs(uri)
+    assert [parent.info.status for parent in parents] == ["FINISHED"]
+    curve = client.get_metric_history(parents[0].info.run_id, "add/value")
+    assert [(point.step, point.value) for point in curve] == [(1, 12.0), (2, 15.0)]
+    assert {child.data.tags["step"] for child in children} == {"setup/step", "setup/start", "round-01/add", "round-02/add"}
+    assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parents[0].info.run_id}
+    add = next(child for child in children if child.data.tags["step"] == "round-02/add")
+    assert add.data.params["by"] == "2.0"
+    assert add.data.metrics["value"] == 15.0
+
+
+def test_the_same_loop_again_is_told_only_once(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    run(tmp_path, uri)
+    run(tmp_path, uri)
+    _, parents, children = runs(uri)
+    assert len(parents) == 1
+    assert len(children) == 4
+
+
+def test_a_longer_loop_has_its_whole_curve_though_most_of_it_was_cached(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    run(tmp_path, uri)
+    run(tmp_path, uri, rounds=3)
+    client, parents, _ = runs(uri)
+    assert len(parents) == 2
+    lengths = sorted(len(client.get_metric_history(parent.info.run_id, "add/value")) for parent in parents)
+    assert lengths == [2, 3]
+
+
+def test_a_server_that_is_down_costs_a_warning_and_no_step(tmp_path, capsys):
+    run(tmp_path, "http://127.0.0.1:9")
+    assert (tmp_path / "run/final/total/number.json").exists()
+    assert "the loop goes on without it" in capsys.readouterr().err

@@ -1,0 +1,121 @@
+"""Stages of numbers, to test the engine without language models."""
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+
+class Number:
+    """An artifact that holds one number."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def value(self) -> float:
+        return json.loads((self.path / "number.json").read_text())
+
+    def write(self, value: float) -> dict[str, float]:
+        (self.path / "number.json").write_text(json.dumps(value))
+        return {"value": value}
+
+
+class Word(Number):
+    """Another kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant:
+    """A number."""
+
+    value: float
+    place: str = field(default="here", compare=False)
+
+    def __call__(self, *, out: Number) -> dict[str, float]:
+        return out.write(self.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Add:
+    """Sum of two numbers, plus ``by``. ``trace`` is a file that gets a line for each call."""
+
+    VERSION: ClassVar[int] = 1
+
+    by: float = 0.0
+    trace: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if self.by < 0:
+            raise ValueError(f"by must be at least 0, not {self.by}")
+
+    def __call__(self, *, left: Number, right: Number, out: Number) -> dict[str, float]:
+        if self.trace:
+            with Path(self.trace).open("a") as file:
+                file.write("called\n")
+        return out.write(left.value + right.value + self.by)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fail:
+    """Raises."""
+
+    def __call__(self, *, number: Number, out: Number) -> dict[str, float]:
+        (out.path / "half").write_text("written")
+        raise RuntimeError("the toy broke")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DieOnce:
+    """Kills its own process the first time, as the system would: SIGKILL, in the middle of its output."""
+
+    marker: str = field(compare=False)
+
+    def __call__(self, *, number: Number, out: Number) -> dict[str, float]:
+        (out.path / "half").write_text("written")
+        if not Path(self.marker).exists():
+            Path(self.marker).write_text("died")
+            os.kill(os.getpid(), 9)
+        (out.path / "half").unlink()
+        return out.write(number.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slow:
+    """Takes its time."""
+
+    seconds: float = field(compare=False)
+
+    def __call__(self, *, out: Number) -> dict[str, float]:
+        (out.path / "half").write_text("written")
+        time.sleep(self.seconds)
+        (out.path / "half").unlink()
+        return out.write(1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meet:
+    """Ends only if its twin runs at the same time."""
+
+    name: str
+    other: str
+    place: str = field(compare=False)
+
+    def __call__(self, *, out: Number) -> dict[str, float]:
+        (Path(self.place) / f"met-{self.name}").touch()
+        end = time.monotonic() + 60
+        while not (Path(self.place) / f"met-{self.other}").exists():
+            if time.monotonic() > end:
+                raise TimeoutError("the other never came")
+            time.sleep(0.02)
+        return out.write(1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spell:
+    """Makes another kind."""
+
+    def __call__(self, *, out: Word) -> dict[str, float]:
+        return out.write(0)

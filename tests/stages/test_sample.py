@@ -1,0 +1,128 @@
+"""Sampling: seeds belong to answers, ends are honest, and a finished part is not drawn again."""
+
+import math
+
+import pytest
+import torch
+
+from stages.artifacts import Completions, Prompts
+from stages.engines.engine import Sampling
+from stages.engines.hf import HF, choose
+from stages.engines.models import end_of_turn, load_tokenizer
+from stages.generate.sample import Sample
+from tests.stages.rows import prompt
+
+QUESTIONS = [prompt(f"p{i}", text) for i, text in enumerate(["Hi", "Name three rivers.", "What is 2 + 2? Just say."])]
+
+
+def draw(artifact, model, rows=64, questions=QUESTIONS, **fields):
+    out = artifact(Completions)
+    stage = Sample(**{"n": 3, "temperature": 1.0, "max_new_tokens": 24, "seed": 1, "engine": HF(rows=rows)} | fields)
+    metrics = stage(prompts=artifact(Prompts, questions), policy=model, out=out)
+    return list(out.rows()), metrics
+
+
+def test_there_are_n_rows_a_prompt_in_the_prompts_order(artifact, tiny_model):
+    rows, metrics = draw(artifact, tiny_model)
+    assert [(row["prompt_id"], row["sample"]) for row in rows] == [(f"p{p}", s) for p in range(3) for s in range(3)]
+    assert metrics["answers"] == 9
+
+
+def test_an_answer_depends_on_its_seed_and_not_on_what_is_drawn_beside_it(artifact, tiny_model):
+    together, _ = draw(artifact, tiny_model, rows=64)
+    apart, _ = draw(artifact, tiny_model, rows=1)
+    fewer, _ = draw(artifact, tiny_model, questions=QUESTIONS[1:])
+    assert [row["completion_tokens"] for row in together] == [row["completion_tokens"] for row in apart]
+    assert [row["completion_tokens"] for row in together[3:]] == [row["completion_tokens"] for row in fewer]
+
+
+def test_another_seed_draws_anew(artifact, tiny_model):
+    first, _ = draw(artifact, tiny_model)
+    second, _ = draw(artifact, tiny_model, seed=2)
+    assert [row["completion_tokens"] for row in first] != [row["completion_tokens"] for row in second]
+
+
+def test_samples_of_one_prompt_differ(artifact, tiny_model):
+    rows, _ = draw(artifact, tiny_model)
+    assert rows[0]["completion_tokens"] != rows[1]["completion_tokens"]
+
+
+def test_an_answer_ends_with_its_end_of_turn_once_or_says_that_it_was_cut(artifact, tiny_model):
+    rows, metrics = draw(artifact, tiny_model, n=40, max_new_tokens=60)
+    ends = end_of_turn(tiny_model)
+    assert {row["finish_reason"] for row in rows} == {"stop", "length"}, "the test needs both"
+    for row in rows:
+        found = [place for place, token in enumerate(row["completion_tokens"]) if token in ends]
+        if row["finish_reason"] == "stop":
+            assert found == [len(row["completion_tokens"]) - 1]
+        else:
+            assert found == []
+            assert len(row["completion_tokens"]) == 60
+        assert "<|im_end|>" not in row["completion"][0]["content"]
+    assert metrics["truncated"] == pytest.approx(sum(row["finish_reason"] == "length" for row in rows) / len(rows))
+
+
+def test_greedy_decoding_is_that_of_transformers(artifact, tiny_model):
+    from transformers import AutoModelForCausalLM
+
+    rows, _ = draw(artifact, tiny_model, n=1, temperature=0)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model.path, dtype=torch.float32)
+    for row in rows:
+        ids = torch.tensor([row["prompt_tokens"]])
+        theirs = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=24)
+        assert row["completion_tokens"] == theirs[0, ids.shape[1] :].tolist()
+
+
+def test_the_prompt_is_rendered_by_the_chat_template(artifact, tiny_model):
+    rows, _ = draw(artifact, tiny_model)
+    text = load_tokenizer(tiny_model).decode(rows[0]["prompt_tokens"])
+    assert text == "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_a_finished_part_is_kept(artifact, tiny_model):
+    out = artifact(Completions)
+    rows, _ = draw(artifact, tiny_model, rows=3)
+    out.write_part(1, [{**row, "finish_reason": "kept"} for row in rows[3:6]])
+    stage = Sample(n=3, temperature=1.0, max_new_tokens=24, seed=1, engine=HF(rows=3))
+    stage(prompts=artifact(Prompts, QUESTIONS), policy=tiny_model, out=out)
+    resumed = list(out.rows())
+    assert resumed[:3] + resumed[6:] == rows[:3] + rows[6:]
+    assert {row["finish_reason"] for row in resumed[3:6]} == {"kept"}
+
+
+def drawn_from(top_p, temperature=1.0):
+    """How often each token is drawn from probabilities (0.5, 0.3, 0.15, 0.05), over evenly spread draws."""
+    logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log().expand(1000, 4)
+    draws = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
+    sampling = Sampling(temperature=temperature, top_p=top_p, max_new_tokens=1)
+    return torch.bincount(choose(logits, draws, sampling), minlength=4) / 1000
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely():
+    assert drawn_from(top_p=1.0).tolist() == pytest.approx([0.5, 0.3, 0.15, 0.05], abs=2e-3)
+
+
+def test_the_nucleus_is_the_smallest_set_that_holds_top_p():
+    assert drawn_from(top_p=0.75).tolist() == pytest.approx([0.5 / 0.8, 0.3 / 0.8, 0, 0], abs=2e-3)
+    assert drawn_from(top_p=0.4).tolist() == [1, 0, 0, 0]
+
+
+def test_temperature_sharpens():
+    squares = [p * p for p in (0.5, 0.3, 0.15, 0.05)]
+    assert drawn_from(1.0, temperature=0.5).tolist() == pytest.approx([s / math.fsum(squares) for s in squares], abs=2e-3)
+
+
+def test_a_flat_distribution_is_wider_than_the_first_look_and_still_right():
+    logits = torch.zeros(64, 5000)
+    draws = (torch.arange(64, dtype=torch.float64) + 0.5) / 64
+    chosen = choose(logits, draws, Sampling(temperature=1.0, top_p=0.9, max_new_tokens=1))
+    assert len(set(chosen.tolist())) == 64
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"n": 0}, {"temperature": -1}, {"top_p": 0}, {"top_p": 1.1}, {"max_new_tokens": 0}, {"temperature": 0, "n": 2}],
+)
+def test_impossible_values_are_refused(fields):
+    with pytest.raises(ValueError, match="at least|in \\(0, 1\\]|greedy"):
+        Sample(**{"n": 1, "temperature": 1.0, "max_new_tokens": 1, "seed": 0, "engine": HF()} | fields)
