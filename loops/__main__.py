@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from loops.compose import compose, recipes
+from loops.compose import compose, headline, recipes
 from loops.console import Console, plan_lines, say
 from loops.errors import LoopError, RecipeError, nearest
 from loops.executors import Executor
@@ -62,7 +62,7 @@ def _run(cfg: DictConfig, plan: Plan, store: Store) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    listed = "\n".join(f"  {name:<16} {what}" for name, what in recipes().items())
+    listed = "\n".join(f"  {name:<16} {headline(file)}" for name, file in recipes().items())
     parser = argparse.ArgumentParser(
         prog="selfloop",
         formatter_class=argparse.RawDescriptionHelpFormatter,

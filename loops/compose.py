@@ -10,8 +10,9 @@ from pathlib import Path
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from loops.errors import RecipeError, nearest
@@ -23,15 +24,16 @@ def home() -> Path:
     return package / "home" if (package / "home").is_dir() else package.parent
 
 
-def recipes() -> dict[str, str]:
-    """Every recipe's name with the first line of its comment, from here and from ``recipes/`` where you stand."""
-    found = {}
-    for folder in (home() / "recipes", Path.cwd() / "recipes"):
-        for file in sorted(folder.glob("*.yaml")):
-            lines = file.read_text(encoding="utf-8").splitlines()
-            comments = [line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line]
-            found[file.stem] = comments[0] if comments else ""
-    return found
+def recipes() -> dict[str, Path]:
+    """Every recipe's file by its name: those that ship, and those in ``recipes/`` where you stand."""
+    folders = (home() / "recipes", Path.cwd() / "recipes")
+    return {file.stem: file for folder in folders for file in sorted(folder.glob("*.yaml"))}
+
+
+def headline(recipe: Path) -> str:
+    """The first line of a recipe's comment, which names its paper."""
+    lines = recipe.read_text(encoding="utf-8").splitlines()
+    return next((line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line), "")
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
@@ -45,15 +47,24 @@ def compose(overrides: Sequence[str]) -> DictConfig:
         raise RecipeError(f"which recipe? say recipes=NAME{nearest('', recipes())}")
     for override in overrides:
         _known_choice(override)
-    search = ",".join(dict.fromkeys([f"file://{home()}", f"file://{Path.cwd()}"]))
     try:
+        _offer_recipes()
         with initialize_config_dir(version_base="1.3", config_dir=str(home() / "conf")):
-            return hydra_compose("config", overrides=[f"hydra.searchpath=[{search}]", f"+home={home()}", *overrides])
+            cfg: DictConfig = hydra_compose("config", overrides=[f"+home={home()}", *overrides])
+            return cfg
     except yaml.YAMLError as wrong:
         raise RecipeError(f"not YAML: {' '.join(str(wrong).split())}") from wrong
     except (HydraException, OmegaConfBaseException) as wrong:
         cause = wrong.__cause__ or wrong
-        raise RecipeError(f"configuration: {_first_line(wrong)} {_first_line(cause) if cause is not wrong else ''}".strip()) from wrong
+        raise RecipeError(
+            f"configuration: {_first_line(wrong)} {_first_line(cause) if cause is not wrong else ''}".strip()
+        ) from wrong
+
+
+def _offer_recipes() -> None:
+    """Make every recipe a choice of the group ``recipes``, without making every folder beside it a group too."""
+    for name, file in recipes().items():
+        ConfigStore.instance().store(group="recipes", name=name, node=OmegaConf.load(file), package="_global_")
 
 
 def _first_line(wrong: BaseException) -> str:
@@ -63,9 +74,7 @@ def _first_line(wrong: BaseException) -> str:
 def _known_choice(override: str) -> None:
     """Refuse an unknown recipe, model, data set, engine, ... with the nearest match."""
     group, equals, choice = override.partition("=")
-    if group == "recipes":
-        choices = set(recipes())
-    else:
-        choices = {file.stem for file in (home() / "conf" / group).glob("*.yaml")}
+    folder = home() / "conf" / group
+    choices = set(recipes()) if group == "recipes" else {file.stem for file in folder.glob("*.yaml")}
     if equals and choices and choice not in choices:
         raise RecipeError(f"{group}: there is no {choice!r}{nearest(choice, choices)}")

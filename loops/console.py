@@ -1,4 +1,4 @@
-"""What a person at a terminal, or a log file, is told of a run: the plan, a line a step, a table, and where it all lies.
+"""What a person at a terminal, or a log file, is told of a run: the plan, a line a step, a table, where it all lies.
 
 The one decision: the console is a tracker like MLflow, and which numbers the table shows is configuration: a column is
 a format string over ``<node>/<metric>``.
@@ -15,8 +15,8 @@ from typing import Any
 from rich.console import Console as Terminal
 from rich.table import Table
 
-from loops.recipe import Plan, Step
 from loops.provenance import code_hash
+from loops.recipe import Plan, Step
 from loops.store import Manifest, Store
 
 
@@ -73,7 +73,8 @@ class Console:
         """Print the table and where the result lies."""
         if status != "FINISHED":
             return
-        say(f"\n{self._plan.name}: {self.made} step{'' if self.made == 1 else 's'} run in {time.monotonic() - self._begun:.0f} s")
+        steps = f"{self.made} step{'' if self.made == 1 else 's'}"
+        say(f"\n{self._plan.name}: {steps} run in {time.monotonic() - self._begun:.0f} s")
         Terminal(width=None if sys.stdout.isatty() else 160).print(self._table())
         carried = {name: str(self.artifacts[step.key]) for name, step in self._plan.carried.items()}
         say(self.closing.format_map({**self.words, **carried}).rstrip())

@@ -1,8 +1,8 @@
 """What can go wrong, as types. Anything else that escapes is a bug and shows its traceback.
 
-    LoopError
-    ├── RecipeError    the recipe, its configuration or its materials were refused while planning (exit code 1)
-    └── StepFailed     a step raised, or the process that ran it died (exit code 2)
+LoopError
+├── RecipeError    the recipe, its configuration or its materials were refused while planning (exit code 1)
+└── StepFailed     a step raised, or the process that ran it died (exit code 2)
 """
 
 import difflib

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from loops.errors import RecipeError, nearest
 from loops.fingerprint import canonical, fingerprint
@@ -126,10 +126,10 @@ def section(cfg: DictConfig, name: str) -> dict[str, Any]:
     Raises:
         RecipeError: it is no section, or something in it leads nowhere.
     """
-    section = _resolved(cfg, name) if cfg.get(name) else {}
-    if not isinstance(section, dict):
-        raise RecipeError(f"{name}: expected names, got {section!r}")
-    return {str(key): value for key, value in section.items()}
+    found = _resolved(cfg, name) if cfg.get(name) else {}
+    if not isinstance(found, dict):
+        raise RecipeError(f"{name}: expected names, got {found!r}")
+    return {str(key): value for key, value in found.items()}
 
 
 def _resolved(cfg: DictConfig, path: str) -> Any:
@@ -137,16 +137,15 @@ def _resolved(cfg: DictConfig, path: str) -> Any:
     try:
         value = OmegaConf.select(cfg, path)
         return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-    except MissingMandatoryValue as missing:
-        key = str(missing).splitlines()[0].split(":")[-1].strip()
-        raise RecipeError(f"{path}: {key} has no default; say {key}=...") from missing
     except OmegaConfBaseException as wrong:
-        raise RecipeError(f"{path}: {str(wrong).splitlines()[0]}") from wrong
+        reason = str(wrong).splitlines()[0]
+        _, missing, key = reason.partition("Missing mandatory value: ")
+        raise RecipeError(f"{path}: {f'{key} has no default; say {key}=...' if missing else reason}") from wrong
 
 
-def _nodes(cfg: DictConfig, section: str) -> dict[str, Node]:
-    entries = section(cfg, section)
-    return {name: _node(entry, f"{section}.{name}") for name, entry in entries.items() if entry is not None}
+def _nodes(cfg: DictConfig, place: str) -> dict[str, Node]:
+    entries = section(cfg, place)
+    return {name: _node(entry, f"{place}.{name}") for name, entry in entries.items() if entry is not None}
 
 
 def _node(entry: Any, where: str) -> Node:
@@ -212,7 +211,9 @@ def _step(node: Node, id: str, name: str, number: int, inputs: dict[str, Step]) 
     for key, kind in takes.items():
         if key not in inputs:
             if inspect.signature(type(stage).__call__).parameters[key].default is inspect.Parameter.empty:
-                raise RecipeError(f"{id}: {type(stage).__name__} also reads {key!r} ({kind.__name__}); name it in inputs")
+                raise RecipeError(
+                    f"{id}: {type(stage).__name__} also reads {key!r} ({kind.__name__}); name it in inputs"
+                )
             continue
         made = signature(inputs[key].stage).output
         if not issubclass(made, kind):

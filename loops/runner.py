@@ -57,7 +57,7 @@ class Runner:
             self._run_missing(plan, missing, done)
             self._link(self.run_dir / "final", plan.carried.items())
         except BaseException as failure:
-            self.executor.stop(now=True)
+            self.executor.stop(now=not isinstance(failure, StepFailed))
             for tracker in self.trackers:
                 tracker.end("FAILED" if isinstance(failure, StepFailed) else "KILLED")
             raise

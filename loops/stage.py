@@ -25,7 +25,8 @@ class Kind(Protocol):
 class Stage(Protocol):
     """One pure computation. Its fields are what it computes; ``compare=False`` fields are where and how fast."""
 
-    def __call__(self, *, out: Any, **inputs: Any) -> Mapping[str, float]: ...
+    def __call__(self, *, out: Any, **inputs: Any) -> Mapping[str, float]:
+        """Read the inputs, write ``out``, return what was measured."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

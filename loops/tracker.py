@@ -1,8 +1,8 @@
 """Who is told of a run: nobody, or MLflow. This is the only module that talks to MLflow.
 
-The one decision: MLflow is told from what the store holds, in a thread of its own, and by content: a loop is found again
-by the hash of its plan and a step by its key. So a resumed or cached run has whole curves, nothing is told twice, and a
-server that is down costs a warning and never a step.
+The one decision: MLflow is told from what the store holds, in a thread of its own, and by content: a loop is found
+again by the hash of its plan and a step by its key. So a resumed or cached run has whole curves, nothing is told twice,
+and a server that is down costs a warning and never a step.
 """
 
 import json

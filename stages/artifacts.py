@@ -141,12 +141,14 @@ class Pairs(Table):
 
 
 class Model(Artifact):
-    """A directory that ``transformers`` loads: config, safetensors, tokenizer and chat template. The end-of-turn ids are
-    those of its generation config. ``lineage.json`` tells what it was trained against."""
+    """A directory that ``transformers`` loads: config, safetensors, tokenizer and chat template.
+
+    The end-of-turn ids are those of its generation config. ``lineage.json`` tells what it was trained against.
+    """
 
     @property
     def trained_against(self) -> str | None:
-        """Identity of the reference of the preference training that made it; None if there was none or it is unknown."""
+        """Identity of the reference of the preference training that made it; None if that is unknown."""
         lineage = self.path / "lineage.json"
         return json.loads(lineage.read_text(encoding="utf-8"))["trained_against"] if lineage.exists() else None
 

@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 
-class _Lines(tqdm):  # type: ignore[type-arg]
+class _Lines(tqdm):  # type: ignore[misc]
     """tqdm that ends every report with a new line instead of overwriting the last."""
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:

@@ -19,7 +19,7 @@ TEMPLATE = (
 
 @pytest.fixture(scope="session")
 def tiny_model_path(tmp_path_factory) -> Path:
-    """A directory that transformers loads: 2 layers of width 32, a byte-level vocabulary of some hundred tokens."""
+    """A directory that transformers loads: 2 layers of width 32, some hundred tokens, and answers that mostly end."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -35,7 +35,8 @@ def tiny_model_path(tmp_path_factory) -> Path:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    texts = [json.loads(line)["prompt"][0]["content"] for line in (ROOT / "recipes/seed/prompts.jsonl").open()]
+    lines = (ROOT / "recipes/seed/prompts.jsonl").read_text(encoding="utf-8").splitlines()
+    texts = [json.loads(line)["prompt"][0]["content"] for line in lines]
     tokenizer.train_from_iterator(texts, trainer)
     wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     wrapped.chat_template = TEMPLATE
@@ -54,10 +55,25 @@ def tiny_model_path(tmp_path_factory) -> Path:
         initializer_range=0.2,
     )
     model = LlamaForCausalLM(config)
+    learn_to_end(model, [[*wrapped(text).input_ids[:8], wrapped.eos_token_id] for text in texts])
     model.generation_config.eos_token_id = wrapped.eos_token_id
     model.save_pretrained(path)
     wrapped.save_pretrained(path)
     return path
+
+
+def learn_to_end(model, answers):
+    """A minute's schooling in two seconds: after about eight tokens an answer is over."""
+    import torch
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for step in range(80):
+        rows = [answers[(16 * step + row) % len(answers)] for row in range(16)]
+        ids = torch.tensor([row + [-100] * (9 - len(row)) for row in rows])
+        loss = model(input_ids=ids.clamp(min=0), labels=ids).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 @pytest.fixture
@@ -101,3 +117,7 @@ def artifact(tmp_path):
         return made
 
     return make
+
+
+def pytest_addoption(parser):
+    parser.addoption("--golden", action="store_true", help="write the golden plans anew")

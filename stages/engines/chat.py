@@ -18,7 +18,9 @@ def prompt_tokens(tokenizer: Any, prompt: Sequence[Message]) -> list[int]:
     return tokens
 
 
-def answer_tokens(tokenizer: Any, prompt: Sequence[Message], answer: Sequence[Message], ends: Sequence[int]) -> list[int]:
+def answer_tokens(
+    tokenizer: Any, prompt: Sequence[Message], answer: Sequence[Message], ends: Sequence[int]
+) -> list[int]:
     """The ids of a written answer with its end-of-turn id.
 
     Raises:

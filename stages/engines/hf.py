@@ -95,7 +95,7 @@ def _prefill(prompts: list[list[int]], model: Any) -> tuple[Any, "torch.Tensor",
 
 def _next_logits(model: Any, input_ids: "torch.Tensor", mask: "torch.Tensor", cache: Any) -> "torch.Tensor":
     positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -input_ids.shape[1] :]
-    logits: "torch.Tensor" = model(
+    logits: torch.Tensor = model(
         input_ids=input_ids,
         attention_mask=mask.to(input_ids.device),
         position_ids=positions.to(input_ids.device),

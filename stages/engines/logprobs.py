@@ -39,7 +39,8 @@ def answer_logprobs(model: Any, input_ids: "torch.Tensor", answer_mask: "torch.T
         logits = head(hidden).float() * scale
         if cap is not None:
             logits = torch.tanh(logits / cap) * cap
-        return logits.gather(-1, targets[:, None])[:, 0] - logits.logsumexp(-1)
+        logprobs: torch.Tensor = logits.gather(-1, targets[:, None])[:, 0] - logits.logsumexp(-1)
+        return logprobs
 
     pieces = []
     for first in range(0, len(targets), CHUNK):
@@ -50,7 +51,8 @@ def answer_logprobs(model: Any, input_ids: "torch.Tensor", answer_mask: "torch.T
             else chunk_logprobs(*piece)
         )
     sums = torch.zeros(len(input_ids), dtype=torch.float32, device=input_ids.device)
-    return sums.index_add(0, rows, torch.cat(pieces))
+    summed: torch.Tensor = sums.index_add(0, rows, torch.cat(pieces))
+    return summed
 
 
 def score_sequences(

@@ -13,6 +13,7 @@ from stages.artifacts import Pairs, Row, Scores
 from stages.pairs.length import Unit, balancing_penalty, best_and_worst, mean_gap
 from stages.pairs.validity import RULES, Validity
 
+
 @dataclass(frozen=True, kw_only=True)
 class Extremes:
     """chosen = highest, rejected = lowest penalised score (DICE 1.5; with no penalty Self-Rewarding 2.7).
@@ -21,7 +22,7 @@ class Extremes:
         n: answers a prompt, at least two; a prompt that has another number is an error.
         length_penalty: α of s − α·length, or ``balance`` for the α that makes the mean length gap vanish (DICE).
         length_unit: what α counts. DICE's code counts characters.
-        shortest, longest: an answer of at most ``shortest`` or at least ``longest`` characters is dropped (DICE: 3, 6700).
+        shortest, longest: an answer of at most ``shortest`` or at least ``longest`` characters is dropped (as in DICE).
         min_valid: a prompt needs ceil(min_valid · n) valid answers (DICE: 8 of 16), and never fewer than two.
     """
 

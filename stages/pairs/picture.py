@@ -20,9 +20,7 @@ def picture(pairs: Pairs, candidates: Candidates, alpha: float, unit: Unit) -> M
         for side in ("chosen", "rejected")
     }
     histogram(margins, pairs.plots / "margin_histogram.png", "margin", "pairs")
-    scatter(
-        sizes["rejected"], sizes["chosen"], pairs.plots / "length.png", f"rejected ({unit})", f"chosen ({unit})"
-    )
+    scatter(sizes["rejected"], sizes["chosen"], pairs.plots / "length.png", f"rejected ({unit})", f"chosen ({unit})")
     _sweep(pairs, candidates, alpha, unit)
     return {
         "margin": fmean(margins),

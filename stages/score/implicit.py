@@ -17,7 +17,7 @@ ROWS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class ImplicitReward:
-    """s(x, y) = log π(y|x) − log ρ(y|x), token sums in nats, without β (DICE, arXiv 2406.09760, section 3.1; SPA Eq. 7).
+    """s(x, y) = log π(y|x) − log ρ(y|x), token sums in nats, without β (DICE, arXiv 2406.09760; SPA Eq. 7).
 
     Args:
         reference_is: ``training`` demands that the reference is what the policy was trained against, as in DICE, else

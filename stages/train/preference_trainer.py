@@ -74,6 +74,7 @@ def _arguments(settings: "DPO", scratch: Path, pairs: int) -> Any:
         precompute_ref_log_probs=True,
         gradient_checkpointing=False,
         bf16=best_dtype(best_device()) == "bfloat16",
+        dataloader_pin_memory=best_device() == "cuda",
         seed=settings.seed,
         logging_steps=1,
         save_strategy="no",

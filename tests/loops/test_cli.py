@@ -28,11 +28,23 @@ def selfloop(*arguments, cwd):
         (["plan", "recipes=dice", "roundz=3"], "RecipeError: configuration: Could not override 'roundz'"),
         (["plan", "recipes=dice", "rounds=0.5"], "RecipeError: rounds: expected a whole number of rounds, got 0.5"),
         (["plan", "recipes=dice", "round.train.stage.beta=0"], "RecipeError: round-01/train: beta must be above 0"),
-        (["plan", "recipes=dice", "sizes.samples=1"], "RecipeError: round-01/mine: n is the number of answers a prompt; best against worst"),
+        (
+            ["plan", "recipes=dice", "sizes.samples=1"],
+            "RecipeError: round-01/mine: n is the number of answers a prompt; best against worst",
+        ),
         (["plan", "recipes=dice", "round.mix.stage.offline=1"], "RecipeError: round-01/mix: offline is the share"),
-        (["plan", "recipes=dice", "round.mine.inputs.scores=generate"], "RecipeError: round-01/mine: scores takes Scores"),
-        (["plan", "recipes=dice", "+round.train.stage.warmup=3"], "RecipeError: round-01/train: DPO has no field 'warmup'"),
-        (["plan", "recipes=dice", "model=local"], "RecipeError: materials.sft: model_path has no default; say model_path=..."),
+        (
+            ["plan", "recipes=dice", "round.mine.inputs.scores=generate"],
+            "RecipeError: round-01/mine: scores takes Scores",
+        ),
+        (
+            ["plan", "recipes=dice", "+round.train.stage.warmup=3"],
+            "RecipeError: round-01/train: DPO has no field 'warmup'",
+        ),
+        (
+            ["plan", "recipes=dice", "model=local"],
+            "RecipeError: materials.sft: model_path has no default; say model_path=...",
+        ),
     ],
 )
 def test_what_is_wrong_is_refused_in_one_line_with_exit_code_1(arguments, message, tmp_path):
@@ -69,7 +81,9 @@ def test_a_recipe_of_ones_own_is_found_where_one_stands(tmp_path):
     (tmp_path / "recipes/mine.yaml").write_text(recipe)
     ours, theirs = selfloop("plan", "recipes=mine", cwd=tmp_path), selfloop("plan", "recipes=dice", cwd=tmp_path)
     assert ours.returncode == 0, ours.stderr
-    different = [a.split()[0] for a, b in zip(ours.stdout.splitlines(), theirs.stdout.splitlines(), strict=True) if a != b]
+    different = [
+        a.split()[0] for a, b in zip(ours.stdout.splitlines(), theirs.stdout.splitlines(), strict=True) if a != b
+    ]
     assert different[0] == "round-01/train"
     assert "round-01/generate" not in different
 
@@ -93,3 +107,4 @@ def test_an_interrupted_run_says_so_and_goes_on(tmp_path):
     assert running.returncode == 130
     assert "run the same command again to go on" in told
     assert "Traceback" not in told
+    assert "leaked" not in told

@@ -56,12 +56,18 @@ def test_three_hundred_rounds_are_planned_at_once():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"round": {"add": {"inputs": {"left": "totl"}}}}, "round-01/add.inputs.left: nothing is called 'totl'; did you mean 'total'"),
+        (
+            {"round": {"add": {"inputs": {"left": "totl"}}}},
+            "round-01/add.inputs.left: nothing is called 'totl'; did you mean 'total'",
+        ),
         ({"round": {"add": {"inputs": {"middle": "step"}}}}, "round-01/add: Add reads nothing called 'middle'"),
         ({"round": {"add": {"stage": {"bye": 1}}}}, "round-01/add: Add has no field 'bye'; did you mean 'by'"),
         ({"round": {"add": {"stage": {"by": -1}}}}, "round-01/add: by must be at least 0, not -1"),
         ({"round": {"add": {"stage": {"by": "much"}}}}, "round-01/add.by: .*valid number.*, got 'much'"),
-        ({"round": {"add": {"stage": {"_target_": f"{TOYS}.Ad"}}}}, "tests.loops.toys has no stage 'Ad'; did you mean 'Add'"),
+        (
+            {"round": {"add": {"stage": {"_target_": f"{TOYS}.Ad"}}}},
+            "tests.loops.toys has no stage 'Ad'; did you mean 'Add'",
+        ),
         ({"round": {"add": {"stage": {"_target_": "tests.nowhere.Add"}}}}, "there is no module 'tests.nowhere'"),
         ({"round": {"add": {"stage": {"_target_": "os.system"}}}}, "'os.system' is outside what may be run"),
         ({"round": {"add": {"stage": {"_target_": "loops.executors.Inline"}}}}, "'by'|Inline"),
@@ -84,14 +90,14 @@ def test_what_is_wrong_is_refused_with_where_and_what(changes, message):
 def test_a_missing_field_is_refused():
     config = toy()
     del config.setup.start.stage.value
-    with pytest.raises(RecipeError, match="setup/start: Constant needs the field 'value'"):
+    with pytest.raises(RecipeError, match=r"setup/start: Constant needs the field 'value'"):
         unroll(load(config))
 
 
 def test_a_missing_input_is_refused():
     config = toy()
     del config.round.add.inputs.right
-    with pytest.raises(RecipeError, match="round-01/add: Add also reads 'right'"):
+    with pytest.raises(RecipeError, match=r"round-01/add: Add also reads 'right'"):
         unroll(load(config))
 
 
@@ -99,11 +105,11 @@ def test_a_wrong_kind_is_refused():
     spell = {"stage": {"_target_": f"{TOYS}.Spell"}}
     constant = {"stage": {"_target_": f"{TOYS}.Constant", "value": 1.0}}
     config = toy(setup={"word": spell}, carry={"total": {"init": "word", "next": "word2"}}, round={"word2": constant})
-    with pytest.raises(RecipeError, match="carry.total: begins as Word .setup/word. and goes on as Number"):
+    with pytest.raises(RecipeError, match=r"carry.total: begins as Word .setup/word. and goes on as Number"):
         unroll(load(config))
 
 
 def test_a_circle_is_refused():
     add = {"stage": {"_target_": f"{TOYS}.Add"}, "inputs": {"left": "add", "right": "step"}}
-    with pytest.raises(RecipeError, match="round-01: add -> again -> add is a circle"):
+    with pytest.raises(RecipeError, match=r"round-01: add -> again -> add is a circle"):
         plan(round={"again": add, "add": {"inputs": {"left": "again"}}})

@@ -34,7 +34,12 @@ def test_a_loop_is_a_run_with_its_curve_and_its_steps_are_its_children(tmp_path)
     assert [parent.info.status for parent in parents] == ["FINISHED"]
     curve = client.get_metric_history(parents[0].info.run_id, "add/value")
     assert [(point.step, point.value) for point in curve] == [(1, 12.0), (2, 15.0)]
-    assert {child.data.tags["step"] for child in children} == {"setup/step", "setup/start", "round-01/add", "round-02/add"}
+    assert {child.data.tags["step"] for child in children} == {
+        "setup/step",
+        "setup/start",
+        "round-01/add",
+        "round-02/add",
+    }
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parents[0].info.run_id}
     add = next(child for child in children if child.data.tags["step"] == "round-02/add")
     assert add.data.params["by"] == "2.0"

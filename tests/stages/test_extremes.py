@@ -87,7 +87,7 @@ def test_when_nothing_is_left_the_step_stops_and_says_why(artifact):
 
 
 def test_a_lost_answer_is_noticed(artifact):
-    with pytest.raises(ValueError, match="prompt 'p' has 3 answers, not 4"):
+    with pytest.raises(ValueError, match=r"prompt 'p' has 3 answers, not 4"):
         mine(artifact, four("p", [1.0, 2.0, 3.0, 4.0])[:3], n=4)
 
 
@@ -114,8 +114,9 @@ def test_ten_thousand_prompts_are_mined_in_order(artifact):
 
 
 @pytest.mark.parametrize(
-    "fields", [{"n": 1}, {"n": 2, "length_penalty": -0.1}, {"n": 2, "min_valid": 0}, {"n": 2, "shortest": 9, "longest": 9}]
+    "fields",
+    [{"n": 1}, {"n": 2, "length_penalty": -0.1}, {"n": 2, "min_valid": 0}, {"n": 2, "shortest": 9, "longest": 9}],
 )
 def test_impossible_values_are_refused(fields):
-    with pytest.raises(ValueError, match="must be|at least|share"):
+    with pytest.raises(ValueError, match=r"must be|at least|share"):
         Extremes(**fields)

@@ -9,9 +9,7 @@ from stages.pairs.length import balancing_penalty, best_and_worst, length, mean_
 VECTOR = [((10, 8, 6), (100, 60, 20)), ((5, 7, 1), (50, 120, 40))]
 
 
-@pytest.mark.parametrize(
-    ("alpha", "gap"), [(0, 80), (0.02, 80), (0.04, 45), (0.049, 45), (0.051, -35), (0.08, -75)]
-)
+@pytest.mark.parametrize(("alpha", "gap"), [(0, 80), (0.02, 80), (0.04, 45), (0.049, 45), (0.051, -35), (0.08, -75)])
 def test_the_mean_signed_length_gap_is_the_specified_one(alpha, gap):
     assert mean_gap(VECTOR, alpha) == gap
 

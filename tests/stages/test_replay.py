@@ -37,7 +37,7 @@ def test_half_is_mined_and_half_is_offline(artifact):
 
 
 def test_no_prompt_occurs_twice_even_under_another_id_or_other_white_space(artifact):
-    pool = [pair("x", "mined  question 0 ")] + POOL[:10]
+    pool = [pair("x", "mined  question 0 "), *POOL[:10]]
     rows, _ = mix(artifact, MINED, pool, offline=0.5)
     prompts = [" ".join(row["prompt"][0]["content"].split()) for row in rows]
     assert len(prompts) == len(set(prompts))
@@ -60,5 +60,5 @@ def test_a_pool_that_is_too_small_gives_what_it_has_and_says_so(artifact):
 
 @pytest.mark.parametrize("offline", [-0.1, 1, 1.5])
 def test_a_share_outside_zero_to_one_is_refused(offline):
-    with pytest.raises(ValueError, match="in .0, 1."):
+    with pytest.raises(ValueError, match=r"in .0, 1."):
         Replay(offline=offline, seed=0)

@@ -109,7 +109,9 @@ def test_the_nucleus_is_the_smallest_set_that_holds_top_p():
 
 def test_temperature_sharpens():
     squares = [p * p for p in (0.5, 0.3, 0.15, 0.05)]
-    assert drawn_from(1.0, temperature=0.5).tolist() == pytest.approx([s / math.fsum(squares) for s in squares], abs=2e-3)
+    assert drawn_from(1.0, temperature=0.5).tolist() == pytest.approx(
+        [s / math.fsum(squares) for s in squares], abs=2e-3
+    )
 
 
 def test_a_flat_distribution_is_wider_than_the_first_look_and_still_right():
@@ -124,5 +126,5 @@ def test_a_flat_distribution_is_wider_than_the_first_look_and_still_right():
     [{"n": 0}, {"temperature": -1}, {"top_p": 0}, {"top_p": 1.1}, {"max_new_tokens": 0}, {"temperature": 0, "n": 2}],
 )
 def test_impossible_values_are_refused(fields):
-    with pytest.raises(ValueError, match="at least|in \\(0, 1\\]|greedy"):
+    with pytest.raises(ValueError, match=r"at least|in \(0, 1\]|greedy"):
         Sample(**{"n": 1, "temperature": 1.0, "max_new_tokens": 1, "seed": 0, "engine": HF()} | fields)

@@ -1,0 +1,136 @@
+"""Two real rounds on the tiny model, through the command line; then again, longer, changed, and killed."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.recipes.tiny import artifacts, command, environment
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_model_path, tmp_path_factory):
+    """A folder in which two rounds of DICE have run, and what was printed."""
+    place = tmp_path_factory.mktemp("dice")
+    done = run(place, tiny_model_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place, done.stdout
+
+
+@pytest.fixture
+def again(finished, tmp_path):
+    """A copy of that folder, to do something to."""
+    shutil.copytree(finished[0], tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy"
+
+
+def run(place, model, *more):
+    return subprocess.run(
+        command("dice", model, *more), cwd=place, env=environment(), capture_output=True, text=True, timeout=600
+    )
+
+
+def made(printed):
+    """The steps that a run says it made."""
+    lines = [line.split() for line in printed.splitlines() if line.startswith(("setup/", "round-"))]
+    return [words[0] for words in lines if len(words) > 2 and words[2] == "s"]
+
+
+def test_two_rounds_run_and_say_what_they_did(finished):
+    place, printed = finished
+    assert made(printed)[-1] == "round-02/probe"
+    assert "dice: 23 steps, 23 to run" in printed
+    assert len(made(printed)) == 23
+    for word in ("held-out", "loss", "margin", "the model", "from transformers import pipeline", "make ui"):
+        assert word in printed
+    assert (place / "runs/dice/final/policy/model.safetensors").exists()
+    assert (place / "runs/dice/round-01/mine/plots/margin_histogram.png").exists()
+
+
+def test_the_result_loads_with_transformers(finished):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = finished[0] / "runs/dice/final/policy"
+    assert AutoModelForCausalLM.from_pretrained(path).num_parameters() > 0
+    assert AutoTokenizer.from_pretrained(path).chat_template
+
+
+def test_every_training_against_itself_began_at_ln_2(finished):
+    for training in ("setup/dpo", "round-01/train", "round-02/train"):
+        first = (finished[0] / "runs/dice" / training / "curve.jsonl").read_text().splitlines()[0]
+        assert json.loads(first)["loss"] == pytest.approx(0.693147, abs=1e-4)
+
+
+def test_the_log_probs_of_mined_pairs_were_not_computed_twice(finished):
+    read = lambda step: json.loads((finished[0] / "runs/dice" / step / "manifest.json").read_text())["metrics"]  # noqa: E731
+    for number in (1, 2):
+        assert read(f"round-0{number}/train")["known_logps"] == read(f"round-0{number}/mix")["mined"] > 0
+
+
+def test_each_round_is_scored_against_what_its_policy_was_trained_against(finished):
+    place = finished[0] / "runs/dice"
+    inputs = {n: json.loads((place / f"round-0{n}/score/manifest.json").read_text())["inputs"] for n in (1, 2)}
+    keys = {name: os.path.basename(os.readlink(place / name)) for name in ("setup/sft", "setup/dpo", "round-01/train")}
+    assert (inputs[1]["policy"], inputs[1]["reference"]) == (keys["setup/dpo"], keys["setup/sft"])
+    assert (inputs[2]["policy"], inputs[2]["reference"]) == (keys["round-01/train"], keys["setup/dpo"])
+
+
+def test_the_same_again_runs_nothing_and_says_so(finished, tiny_model_path):
+    done = run(finished[0], tiny_model_path)
+    assert done.returncode == 0
+    assert "dice: 0 steps run" in done.stdout
+    assert made(done.stdout) == []
+
+
+def test_a_third_round_runs_only_the_third_round(again, tiny_model_path):
+    done = run(again, tiny_model_path, "rounds=3")
+    assert done.returncode == 0, done.stderr
+    assert {step.split("/")[0] for step in made(done.stdout)} == {"round-03"}
+
+
+def test_another_beta_runs_exactly_what_is_downstream(again, tiny_model_path):
+    done = run(again, tiny_model_path, "rounds=1", "round.train.stage.beta=0.2")
+    assert made(done.stdout) == ["round-01/train", "round-01/answer", "round-01/probe"]
+
+
+def test_killed_in_the_middle_of_each_step_it_ends_with_the_same_bytes(finished, tiny_model_path, tmp_path):
+    """kill -9 of the whole process group when a step's draft has come to be, step after step, then the same command."""
+    generator, drafts, met, killed = random.Random(0), tmp_path / "store/drafts", set(), set()
+    long = {os.path.basename(os.readlink(link)) for link in (finished[0] / "runs/dice").glob("*/train")}
+    while True:
+        running = subprocess.Popen(
+            command("dice", tiny_model_path),
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        key = new_draft(running, drafts, met)
+        if key is None:
+            _, told = running.communicate(timeout=600)
+            assert running.returncode == 0, told
+            break
+        time.sleep(generator.random() if key in long else 0)
+        os.killpg(running.pid, signal.SIGKILL)
+        running.communicate()
+        met.add(key)
+        killed |= {key} if (drafts / key).exists() else set()
+    assert long < killed
+    assert len(killed) >= 15, "most steps are to be met in the middle"
+    assert artifacts(tmp_path / "store") == artifacts(finished[0] / "store")
+    assert not list(drafts.iterdir())
+
+
+def new_draft(running, drafts, met):
+    """The key of a draft that no kill has met yet, as soon as there is one; None if the run ends before."""
+    while running.poll() is None:
+        for name in os.listdir(drafts) if drafts.exists() else []:
+            if name not in met:
+                return name
+    return None

@@ -1,0 +1,123 @@
+"""Training: the first loss, what is reused, what is learned, and the same weights every time."""
+
+import math
+
+import pytest
+
+from stages.artifacts import Completions, Model, Pairs, Report
+from stages.evaluate.probe import Probe
+from stages.pairs.logprobs import LogProbs
+from stages.train.dpo import DPO
+from stages.train.pair_rows import pair_rows
+from tests.stages.rows import pair, scored
+
+PAIRS = [pair(f"p{i}", f"Question {i}?", f"Yes, {i} is fine.", f"No number {i} here.") for i in range(16)]
+
+
+def train(artifact, pairs, policy, reference, **fields):
+    out = artifact(Model)
+    fields = {"beta": 0.1, "learning_rate": 1e-3, "max_steps": 6, "batch": 8} | fields
+    return out, DPO(**fields)(pairs=pairs, policy=policy, reference=reference, out=out)
+
+
+def test_against_its_own_reference_the_first_loss_is_ln_2_and_it_falls(artifact, tiny_model):
+    out, metrics = train(artifact, artifact(Pairs, PAIRS), tiny_model, tiny_model)
+    assert metrics["first_loss"] == pytest.approx(math.log(2), abs=1e-4)
+    assert metrics["last_loss"] < 0.6
+    assert metrics["last_accuracy"] == 1
+    assert out.trained_against == tiny_model.identity
+    curve = (out.path / "curve.jsonl").read_text().splitlines()
+    assert len(curve) == 6
+
+
+def test_what_it_learned_holds_for_the_saved_model(artifact, tiny_model):
+    out, _ = train(artifact, artifact(Pairs, PAIRS), tiny_model, tiny_model)
+    known = artifact(Pairs)
+    LogProbs()(pairs=artifact(Pairs, PAIRS), model=tiny_model, out=known)
+    answers = artifact(
+        Completions, [{k: v for k, v in scored("a", 0, "An answer.", 1.0).items() if k in Completions.COLUMNS}]
+    )
+    report = Probe()(policy=out, held_out=known, answers=answers, out=artifact(Report))
+    assert report["accuracy"] == 1
+    assert report["accuracy_se"] == 0
+    assert report["answer_characters"] == len("An answer.")
+
+
+def test_the_same_training_gives_the_same_bytes(artifact, tiny_model):
+    first, _ = train(artifact, artifact(Pairs, PAIRS), tiny_model, tiny_model)
+    again, _ = train(artifact, artifact(Pairs, PAIRS), tiny_model, tiny_model)
+    for name in ("model.safetensors", "curve.jsonl", "config.json"):
+        assert (first.path / name).read_bytes() == (again.path / name).read_bytes()
+
+
+def test_how_many_pairs_are_in_memory_at_once_is_not_what_is_computed(artifact, tiny_model):
+    whole, one = (
+        train(artifact, artifact(Pairs, PAIRS), tiny_model, tiny_model, micro_batch=size)[1] for size in (8, 2)
+    )
+    assert whole["last_loss"] == pytest.approx(one["last_loss"], abs=1e-3)
+
+
+def test_log_probs_that_the_reference_gave_are_not_computed_again(artifact, tiny_model, other_model):
+    known = artifact(Pairs)
+    LogProbs()(pairs=artifact(Pairs, PAIRS), model=tiny_model, out=known)
+    _, counts = pair_rows(known, tiny_model, tiny_model, 4096)
+    assert counts["known_logps"] == 16
+    _, counts = pair_rows(known, tiny_model, other_model, 4096)
+    assert counts["known_logps"] == 0
+
+
+def test_log_probs_of_the_wrong_weights_are_noticed_by_the_first_loss(artifact, tiny_model):
+    known = artifact(Pairs)
+    LogProbs()(pairs=artifact(Pairs, PAIRS), model=tiny_model, out=known)
+    wrong = artifact(Pairs, [{**row, "rejected_logp": row["rejected_logp"] + 9} for row in known.rows()])
+    with pytest.raises(ValueError, match=r"must be ln 2"):
+        train(artifact, wrong, tiny_model, tiny_model)
+
+
+def test_another_reference_begins_elsewhere_and_is_not_held_to_ln_2(artifact, tiny_model, other_model):
+    _, metrics = train(artifact, artifact(Pairs, PAIRS), tiny_model, other_model)
+    assert metrics["first_loss"] != pytest.approx(math.log(2), abs=1e-4)
+
+
+def test_a_pair_that_is_too_long_or_cannot_be_rendered_is_dropped_and_counted(artifact, tiny_model):
+    rows = [*PAIRS, pair("long", "Why?", "word " * 400, "no"), pair("bad", "Why?", "a<|im_end|>b", "no")]
+    _, metrics = train(artifact, artifact(Pairs, rows), tiny_model, tiny_model, max_tokens=200, max_steps=1)
+    assert metrics["pairs"] == 16
+    assert metrics["dropped_overlong"] == 1
+    assert metrics["dropped_unrenderable"] == 1
+
+
+def test_no_pair_at_all_stops_the_step(artifact, tiny_model):
+    with pytest.raises(ValueError, match=r"no pair is left"):
+        train(artifact, artifact(Pairs, PAIRS), tiny_model, tiny_model, max_tokens=3)
+
+
+def test_a_training_that_explodes_stops_and_says_so(artifact, tiny_model):
+    with pytest.raises(ValueError, match=r"at step"):
+        train(artifact, artifact(Pairs, PAIRS), tiny_model, tiny_model, learning_rate=1e30, max_grad_norm=1e30)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"beta": 0},
+        {"learning_rate": 0},
+        {"max_steps": 0},
+        {"batch": 0},
+        {"warmup_steps": 7},
+        {"warmup_steps": 2, "schedule": "constant"},
+    ],
+)
+def test_impossible_values_and_ignored_options_are_refused(fields):
+    with pytest.raises(ValueError, match=r"must be|ignores"):
+        DPO(**{"beta": 0.1, "learning_rate": 1e-6, "max_steps": 6, "batch": 8} | fields)
+
+
+def test_a_probe_without_a_base_or_with_its_own_log_probs_is_refused(artifact, tiny_model):
+    answers = artifact(Completions, [])
+    with pytest.raises(ValueError, match=r"pass them through LogProbs"):
+        Probe()(policy=tiny_model, held_out=artifact(Pairs, PAIRS), answers=answers, out=artifact(Report))
+    known = artifact(Pairs)
+    LogProbs()(pairs=artifact(Pairs, PAIRS), model=tiny_model, out=known)
+    with pytest.raises(ValueError, match=r"nothing to compare"):
+        Probe()(policy=tiny_model, held_out=known, answers=answers, out=artifact(Report))
