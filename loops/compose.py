@@ -48,27 +48,29 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     for override in overrides:
         _known_choice(override)
     try:
-        _offer_recipes()
+        _offer_recipes(chosen[-1].partition("=")[2])
         with initialize_config_dir(version_base="1.3", config_dir=str(home() / "conf")):
             cfg: DictConfig = hydra_compose("config", overrides=[f"+home={home()}", *overrides])
             return cfg
     except yaml.YAMLError as wrong:
         raise RecipeError(f"not YAML: {' '.join(str(wrong).split())}") from wrong
     except (HydraException, OmegaConfBaseException) as wrong:
-        cause = wrong.__cause__ or wrong
-        raise RecipeError(
-            f"configuration: {_first_line(wrong)} {_first_line(cause) if cause is not wrong else ''}".strip()
-        ) from wrong
+        hint = " (a key that no file mentions needs a + before it)" if "not in struct" in str(wrong) else ""
+        raise RecipeError(f"configuration: {' '.join(str(wrong).split())[:300]}{hint}") from wrong
 
 
-def _offer_recipes() -> None:
-    """Make every recipe a choice of the group ``recipes``, without making every folder beside it a group too."""
+def _offer_recipes(chosen: str) -> None:
+    """Make every recipe a choice of the group ``recipes``, without making every folder beside it a group too.
+
+    Raises:
+        yaml.YAMLError: the chosen one is not YAML; another that is not is no choice.
+    """
     for name, file in recipes().items():
-        ConfigStore.instance().store(group="recipes", name=name, node=OmegaConf.load(file), package="_global_")
-
-
-def _first_line(wrong: BaseException) -> str:
-    return next((line.strip() for line in str(wrong).splitlines() if line.strip()), type(wrong).__name__)
+        try:
+            ConfigStore.instance().store(group="recipes", name=name, node=OmegaConf.load(file), package="_global_")
+        except yaml.YAMLError:
+            if name == chosen:
+                raise
 
 
 def _known_choice(override: str) -> None:

@@ -80,7 +80,8 @@ class MLflow:
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         self._thread = ThreadPoolExecutor(1)
-        self._lost = False
+        self._lost = ""
+        self._said = False
         self._told: set[tuple[str, str]] = set()
         self._later(lambda: self._begin(plan))
 
@@ -89,6 +90,7 @@ class MLflow:
 
     def finished(self, step: Step, manifest: Manifest, artifact: Path, cached: bool) -> None:
         """Tell the step, unless this loop's run has it already."""
+        self._say_if_lost()
         self._later(lambda: self._finished(step, manifest, artifact, cached))
 
     def end(self, status: str) -> None:
@@ -98,7 +100,8 @@ class MLflow:
         try:
             waiting.result(timeout=self.patience)
         except TimeoutError:
-            self._warn(f"no answer within {self.patience:.0f} s")
+            self._lost = f"no answer within {self.patience:.0f} s"
+        self._say_if_lost()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _later(self, call: Callable[[], object]) -> None:
@@ -107,13 +110,15 @@ class MLflow:
                 try:
                     call()
                 except Exception as failure:
-                    self._warn(f"{type(failure).__name__}: {str(failure).splitlines()[0] if str(failure) else ''}")
+                    self._lost = f"{type(failure).__name__}: {' '.join(str(failure).split())[:200]}"
 
         self._thread.submit(guarded)
 
-    def _warn(self, reason: str) -> None:
-        self._lost = True
-        print(f"MLflow at {self.uri} is not being told ({reason}); the loop goes on without it", file=sys.stderr)
+    def _say_if_lost(self) -> None:
+        """Once, and from the runner's thread: stderr may be a step's log while one runs in this process."""
+        if self._lost and not self._said:
+            self._said = True
+            print(f"MLflow at {self.uri} is not told ({self._lost}); the loop goes on without it", file=sys.stderr)
 
     def _begin(self, plan: Plan) -> None:
         Path(self.artifacts or ".").mkdir(parents=True, exist_ok=True)
@@ -128,7 +133,9 @@ class MLflow:
         known = client.search_runs([self._experiment], f"tags.loop = '{plan.key}'", max_results=1)
         if known:
             self._parent = known[0].info.run_id
-            children = client.search_runs([self._experiment], f"tags.`mlflow.parentRunId` = '{self._parent}'")
+            children = client.search_runs(
+                [self._experiment], f"tags.`mlflow.parentRunId` = '{self._parent}'", max_results=50_000
+            )
             self._told = {(run.data.tags["step"], run.data.tags["key"]) for run in children}
             client.update_run(self._parent, "RUNNING")
             return

@@ -21,18 +21,17 @@ class HF:
 
     Args:
         rows: answers that are decoded together.
-        device, dtype: ``auto`` picks the fastest that the machine has.
+        device: ``auto`` picks the fastest that the machine has.
     """
 
     rows: int = 64
     device: str = "auto"
-    dtype: str = "auto"
 
     def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> list[list[list[int]]]:
         """See Engine.generate."""
         from stages.engines.models import end_of_turn, load_model
 
-        loaded, ends = load_model(model, self.device, self.dtype), end_of_turn(model)
+        loaded, ends = load_model(model, self.device), end_of_turn(model)
         answers: list[list[list[int]]] = [[] for _ in requests]
         order = sorted(range(len(requests)), key=lambda index: (-len(requests[index].prompt), index))
         while order:

@@ -1,7 +1,7 @@
-"""Models in memory: which device and precision, loading, and keeping the last two for the next step.
+"""Models in memory: on which device, in which precision, and the last two kept for the next step.
 
-The one decision: steps that follow each other in one process and use the same weights share them; training asks for
-the memory back first.
+The one decision: precision belongs to the weights. Whoever makes a model says in which precision it is stored, as a
+field, and everything that reads it computes in that one, so a scorer never rounds away what it is to score.
 """
 
 from functools import lru_cache
@@ -20,19 +20,21 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def best_dtype(device: str) -> str:
-    """bfloat16 where the hardware multiplies it, else float32: emulated bfloat16 is several times slower."""
+def multiplies_bfloat16(device: str) -> bool:
+    """Whether the hardware does: where bfloat16 is emulated it is several times slower than float32."""
     import torch
 
     if device == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bfloat16" if device == "cpu" and torch.cpu.get_capabilities().get("amx_bf16") else "float32"
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
-def load_model(model: Model, device: str = "auto", dtype: str = "auto") -> Any:
-    """The model, ready for inference; kept for the next call with the same arguments."""
-    device = best_device() if device == "auto" else device
-    return _resident(str(model.path), device, best_dtype(device) if dtype == "auto" else dtype)
+def load_model(model: Model, device: str = "auto") -> Any:
+    """The model, ready for inference, in the precision that it is stored in; kept for the next call.
+
+    Weights that were stored in float32 are never rounded: one round's update is smaller than bfloat16 can tell.
+    """
+    return _resident(str(model.path), best_device() if device == "auto" else device)
 
 
 def load_tokenizer(model: Model) -> Any:
@@ -67,11 +69,13 @@ def end_of_turn(model: Model) -> list[int]:
 
 
 @lru_cache(maxsize=2)
-def _resident(path: str, device: str, dtype: str) -> Any:
+def _resident(path: str, device: str) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    loaded = AutoModelForCausalLM.from_pretrained(Path(path), dtype=getattr(torch, dtype), local_files_only=True)
+    loaded = AutoModelForCausalLM.from_pretrained(Path(path), dtype="auto", local_files_only=True)
+    if not multiplies_bfloat16(device):
+        loaded = loaded.to(torch.float32)
     return loaded.to(device).eval().requires_grad_(False)
 
 

@@ -13,10 +13,14 @@ from stages.engines.engine import Engine, Request, Sampling
 from stages.progress import progress
 from stages.seeds import derive
 
+PART = 64
+"""Answers that are drawn and written as one part: what an interruption may cost. Not the engine's batch size, which may
+be another when the step is resumed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Sample answers from a policy (DICE 1.4, Self-Rewarding 2.6, SPA 3.4: the numbers are the recipe's).
+    """Sample answers from a policy; the numbers are the recipe's.
 
     Args:
         n: answers a prompt.
@@ -51,7 +55,7 @@ class Sample:
     def __call__(self, *, prompts: Prompts, policy: Model, out: Completions) -> Mapping[str, float]:
         """One row an answer, in the prompts' order."""
         waiting = list(prompts.rows())
-        share = max(1, self.engine.rows // self.n)
+        share = max(1, PART // self.n)
         chunks = [waiting[first : first + share] for first in range(0, len(waiting), share)]
         with progress("sampling", len(waiting) * self.n, "answers") as bar:
             for index, chunk in enumerate(chunks):

@@ -16,7 +16,7 @@ from stages.pairs.validity import RULES, Validity
 
 @dataclass(frozen=True, kw_only=True)
 class Extremes:
-    """chosen = highest, rejected = lowest penalised score (DICE 1.5; with no penalty Self-Rewarding 2.7).
+    """chosen = highest, rejected = lowest penalised score (DICE; with no penalty, Self-Rewarding).
 
     Args:
         n: answers a prompt, at least two; a prompt that has another number is an error.

@@ -1,7 +1,7 @@
 """The length penalty: s(x, y) − α·len(y), and DICE's α that makes winners on average no longer than losers.
 
 The one decision: the mean signed length gap g(α) is a non-increasing step function, so its root is found by bisection,
-exactly and cheaply, instead of by a sweep with a step size (DICE, arXiv 2406.09760, section 3.2).
+exactly and cheaply, instead of by a sweep with a step size (DICE, arXiv 2406.09760).
 """
 
 from collections.abc import Sequence

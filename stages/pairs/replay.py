@@ -13,7 +13,7 @@ from stages.seeds import derive
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """Mix generated and offline pairs so that no prompt occurs twice (DICE 1.3, experience replay).
+    """Mix generated and offline pairs so that no prompt occurs twice (DICE's experience replay).
 
     With N offline pairs: n_mined = min(⌊N·(1−γ)⌋, mined), n_offline = ⌊γ·n_mined / (1−γ)⌋.
 

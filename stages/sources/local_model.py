@@ -4,7 +4,7 @@ The one decision: it is known by what its files hold (sha256), so a checkpoint t
 """
 
 import hashlib
-import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,14 +39,9 @@ class LocalModel:
         object.__setattr__(self, "sha256", whole.hexdigest())
 
     def __call__(self, *, out: Model) -> Mapping[str, float]:
-        """Link the files into the artifact, or copy them where a link cannot be made."""
-        import shutil
-
+        """Copy the files: a link would change with what it points to."""
         for file in self._files():
-            try:
-                os.link(file, out.path / file.name)
-            except OSError:
-                shutil.copy2(file, out.path / file.name)
+            shutil.copyfile(file, out.path / file.name)
         return {"files": len(self._files())}
 
     def _files(self) -> list[Path]:

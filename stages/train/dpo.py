@@ -13,7 +13,7 @@ from stages.artifacts import Model, Pairs
 
 @dataclass(frozen=True, kw_only=True)
 class DPO:
-    """Train the policy on pairs with −log σ(βΔ) against a reference (DICE 1.6; arXiv 2305.18290).
+    """Train the policy on pairs with −log σ(βΔ) against a reference (arXiv 2305.18290).
 
     Args:
         beta: β of the loss.
@@ -25,9 +25,11 @@ class DPO:
         max_tokens: prompt and answer together; a longer pair is dropped and counted, never cut.
         max_grad_norm: gradients are clipped to it.
         seed: of the order of the pairs.
-        dtype: of the saved weights. bfloat16 halves the files and rounds away an update of less than half a unit in the
-            last place, which at these learning rates is most of them.
+        dtype: of the saved weights, and so of everything that reads them. bfloat16 halves files and time and rounds
+            away an update of less than half a unit in the last place, which at these learning rates is most of them.
+            Training itself always keeps float32 weights.
         micro_batch: pairs that are in memory at once; speed only.
+        checkpointing: compute activations twice instead of keeping them; memory only.
     """
 
     VERSION: ClassVar[int] = 1
@@ -42,7 +44,8 @@ class DPO:
     max_grad_norm: float = 1.0
     seed: int = 0
     dtype: Literal["float32", "bfloat16"] = "float32"
-    micro_batch: int = field(default=8, compare=False)
+    micro_batch: int = field(default=4, compare=False)
+    checkpointing: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("beta", "learning_rate", "max_steps", "batch", "max_tokens", "max_grad_norm", "micro_batch"):

@@ -55,7 +55,7 @@ def _arguments(settings: "DPO", scratch: Path, pairs: int) -> Any:
     from transformers.trainer_utils import set_seed
     from trl import DPOConfig
 
-    from stages.engines.models import best_device, best_dtype
+    from stages.engines.models import best_device, multiplies_bfloat16
 
     set_seed(settings.seed)
     micro = math.gcd(settings.batch, settings.micro_batch)
@@ -72,8 +72,8 @@ def _arguments(settings: "DPO", scratch: Path, pairs: int) -> Any:
         max_grad_norm=settings.max_grad_norm,
         max_length=None,
         precompute_ref_log_probs=True,
-        gradient_checkpointing=False,
-        bf16=best_dtype(best_device()) == "bfloat16",
+        gradient_checkpointing=settings.checkpointing,
+        bf16=settings.dtype == "bfloat16" and multiplies_bfloat16(best_device()),
         dataloader_pin_memory=best_device() == "cuda",
         seed=settings.seed,
         logging_steps=1,

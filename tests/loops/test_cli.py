@@ -108,3 +108,12 @@ def test_an_interrupted_run_says_so_and_goes_on(tmp_path):
     assert "run the same command again to go on" in told
     assert "Traceback" not in told
     assert "leaked" not in told
+
+
+def test_another_recipe_that_is_broken_breaks_nothing_but_itself(tmp_path):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/broken.yaml").write_text("name: [unclosed\n")
+    assert selfloop("plan", "recipes=dice", cwd=tmp_path).returncode == 0
+    broken = selfloop("plan", "recipes=broken", cwd=tmp_path)
+    assert broken.returncode == 1
+    assert broken.stderr.startswith("RecipeError: not YAML: ")

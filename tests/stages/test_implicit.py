@@ -14,7 +14,7 @@ from tests.stages.rows import prompt
 @pytest.fixture
 def answers(artifact, tiny_model):
     out = artifact(Completions)
-    stage = Sample(n=8, temperature=1.0, max_new_tokens=40, seed=1, engine=HF())
+    stage = Sample(n=16, temperature=1.0, max_new_tokens=9, seed=1, engine=HF())
     questions = [prompt("a", "Hi"), prompt("b", "Name three rivers of Europe.")]
     stage(prompts=artifact(Prompts, questions), policy=tiny_model, out=out)
     return out
@@ -28,7 +28,7 @@ def score(artifact, answers, policy, reference, **fields):
 
 def test_it_is_the_difference_of_the_log_probs_of_the_generated_ids(artifact, answers, tiny_model, other_model):
     rows, _, _ = score(artifact, answers, other_model, tiny_model)
-    model = load_model(other_model, "cpu", "float32")
+    model = load_model(other_model, "cpu")
     for row in rows:
         if row["score"] is not None:
             ((_, expected),) = score_sequences(model, [(row["prompt_tokens"], row["completion_tokens"])], 1)

@@ -23,20 +23,20 @@ def plainly(model, prompt, answer):
 
 
 def test_it_is_the_sum_over_the_answers_tokens_given_what_comes_before(tiny_model):
-    model = load_model(tiny_model, "cpu", "float32")
+    model = load_model(tiny_model, "cpu")
     got = dict(score_sequences(model, SEQUENCES, tokens=10_000))
     assert [got[i] for i in range(4)] == pytest.approx([plainly(model, *one) for one in SEQUENCES], abs=1e-4)
 
 
 def test_what_a_row_is_batched_with_does_not_matter(tiny_model):
-    model = load_model(tiny_model, "cpu", "float32")
+    model = load_model(tiny_model, "cpu")
     together = dict(score_sequences(model, SEQUENCES, tokens=10_000))
     alone = dict(score_sequences(model, SEQUENCES, tokens=1))
     assert [together[i] for i in range(4)] == pytest.approx([alone[i] for i in range(4)], abs=1e-4)
 
 
 def test_chunks_of_the_head_do_not_matter_and_gradients_flow(tiny_model, monkeypatch):
-    model = load_model(tiny_model, "cpu", "float32")
+    model = load_model(tiny_model, "cpu")
     input_ids, mask = padded(SEQUENCES, "cpu")
     whole = answer_logprobs(model, input_ids, mask)
     monkeypatch.setattr(logprobs, "CHUNK", 3)
