@@ -15,7 +15,7 @@ from loops.compose import compose, headline, recipes
 from loops.console import Console, plan_lines, say
 from loops.errors import LoopError, RecipeError, nearest
 from loops.executors import Executor
-from loops.recipe import Plan, load, section, unroll
+from loops.recipe import Plan, load, resolved, section, unroll
 from loops.stage import build
 from loops.store import Store
 from loops.tracker import Tracker
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command not in COMMANDS:
             raise RecipeError(f"there is no command {command!r}{nearest(command, COMMANDS)}")
         cfg = compose(overrides)
-        plan, store = unroll(load(cfg)), Store(Path(cfg.store))
+        plan, store = unroll(load(cfg)), Store(Path(str(resolved(cfg, "store"))))
         if command == "plan":
             say("\n".join(plan_lines(plan, store)))
         else:
@@ -51,9 +51,10 @@ def _run(cfg: DictConfig, plan: Plan, store: Store) -> None:
 
     executor: Executor = build(section(cfg, "executor"), "executor")
     tracker: Tracker = build(section(cfg, "tracker"), "tracker")
-    words = {"run": str(Path(cfg.runs) / str(cfg.run)), "ui": str(cfg.tracker.get("uri", ""))}
-    console = Console(columns=section(cfg, "table"), closing=cfg.closing, words=words)
-    runner = Runner(store, executor, [console, tracker], Path(cfg.runs) / str(cfg.run))
+    run_dir = Path(str(resolved(cfg, "runs"))) / str(resolved(cfg, "run"))
+    words = {"run": str(run_dir), "ui": str(resolved(cfg, "tracker.uri"))}
+    console = Console(columns=section(cfg, "table"), closing=str(resolved(cfg, "closing")), words=words)
+    runner = Runner(store, executor, [console, tracker], run_dir)
     missing = runner.missing(plan.steps)
     if missing:
         say(f"{plan.name}: {len(plan.steps)} steps, {len(missing)} to run\n")

@@ -82,7 +82,9 @@ def load(cfg: DictConfig) -> Recipe:
     Raises:
         RecipeError: a section has the wrong shape or an interpolation leads nowhere.
     """
-    rounds = cfg.get("rounds")
+    name, rounds = resolved(cfg, "name"), resolved(cfg, "rounds")
+    if not isinstance(name, str):
+        raise RecipeError(f"name: a recipe needs a name, got {name!r}")
     if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 0:
         raise RecipeError(f"rounds: expected a whole number of rounds, got {rounds!r}")
     setup = _nodes(cfg, "setup")
@@ -97,7 +99,7 @@ def load(cfg: DictConfig) -> Recipe:
         names += [name for node in nodes.values() for name in node.inputs.values()]
     materials = _reached(names, cfg)
     source = OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, [key for key in SECTIONS if key in cfg]))
-    return Recipe(name=str(cfg.name), source=source, setup=materials | setup, carry=carry, rounds=unrolled)
+    return Recipe(name=name, source=source, setup=materials | setup, carry=carry, rounds=unrolled)
 
 
 def unroll(recipe: Recipe) -> Plan:
@@ -126,14 +128,18 @@ def section(cfg: DictConfig, name: str) -> dict[str, Any]:
     Raises:
         RecipeError: it is no section, or something in it leads nowhere.
     """
-    found = _resolved(cfg, name) if cfg.get(name) else {}
+    found = resolved(cfg, name) or {}
     if not isinstance(found, dict):
         raise RecipeError(f"{name}: expected names, got {found!r}")
     return {str(key): value for key, value in found.items()}
 
 
-def _resolved(cfg: DictConfig, path: str) -> Any:
-    """What stands at a dotted path, as plain containers."""
+def resolved(cfg: DictConfig, path: str) -> Any:
+    """What stands at a dotted path, as plain containers; None if nothing does.
+
+    Raises:
+        RecipeError: something in it has no default or leads nowhere.
+    """
     try:
         value = OmegaConf.select(cfg, path)
         return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
@@ -165,13 +171,13 @@ def _carry(entry: Any, where: str) -> Carry:
 
 def _reached(names: Iterable[str], cfg: DictConfig) -> dict[str, Node]:
     """Those of the materials that the names lead to, directly or through each other. The others are not looked at."""
-    known = cfg.get("materials") or {}
+    known = cfg.materials if "materials" in cfg else {}
     reached: dict[str, Node] = {}
     waiting = list(names)
     while waiting:
         name = waiting.pop()
         if name in known and name not in reached:
-            reached[name] = _node(_resolved(cfg, f"materials.{name}"), f"materials.{name}")
+            reached[name] = _node(resolved(cfg, f"materials.{name}"), f"materials.{name}")
             waiting += reached[name].inputs.values()
     return {name: reached[name] for name in known if name in reached}
 

@@ -6,7 +6,6 @@ and a server that is down costs a warning and never a step.
 """
 
 import json
-import logging
 import os
 import shlex
 import sys
@@ -19,6 +18,13 @@ from typing import Any, Protocol
 
 from loops.recipe import Plan, Step
 from loops.store import Manifest
+
+QUIETLY = {
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+"""How MLflow is asked to behave where the user has not said otherwise."""
 
 
 class Tracker(Protocol):
@@ -75,10 +81,8 @@ class MLflow:
 
     def begin(self, plan: Plan) -> None:
         """Find this loop's run or make one."""
-        for name, value in {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}.items():
+        for name, value in QUIETLY.items():
             os.environ.setdefault(name, value)
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
         self._thread = ThreadPoolExecutor(1)
         self._lost = ""
         self._said = False

@@ -91,7 +91,7 @@ def test_a_recipe_of_ones_own_is_found_where_one_stands(tmp_path):
 def test_an_interrupted_run_says_so_and_goes_on(tmp_path):
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes/slow.yaml").write_text(
-        "# @package _global_\n# Slow.\nname: slow\nsizes: {rounds: 0}\ncarry: {}\nround: {}\n"
+        "# @package _global_\n# Slow.\nname: slow\nrounds: 0\ncarry: {}\nround: {}\n"
         "setup:\n  one: {stage: {_target_: tests.loops.toys.Slow, seconds: 600}}\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SELFLOOP_TRUST": "tests"}
