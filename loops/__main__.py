@@ -33,10 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise RecipeError(f"there is no command {command!r}{nearest(command, COMMANDS)}")
         cfg = compose(overrides)
         plan, store = unroll(load(cfg)), Store(Path(str(resolved(cfg, "store"))))
+        executor: Executor = build(section(cfg, "executor"), "executor")
+        tracker: Tracker = build(section(cfg, "tracker"), "tracker")
         if command == "plan":
             say("\n".join(plan_lines(plan, store)))
         else:
-            _run(cfg, plan, store)
+            _run(cfg, plan, store, executor, tracker)
     except LoopError as refused:
         print(f"{type(refused).__name__}: {refused}", file=sys.stderr)
         return 1 if isinstance(refused, RecipeError) else 2
@@ -46,13 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(cfg: DictConfig, plan: Plan, store: Store) -> None:
+def _run(cfg: DictConfig, plan: Plan, store: Store, executor: Executor, tracker: Tracker) -> None:
     from loops.runner import Runner
 
-    executor: Executor = build(section(cfg, "executor"), "executor")
-    tracker: Tracker = build(section(cfg, "tracker"), "tracker")
     run_dir = Path(str(resolved(cfg, "runs"))) / str(resolved(cfg, "run"))
-    words = {"run": str(run_dir), "ui": str(resolved(cfg, "tracker.uri"))}
+    words = {"run": str(run_dir), "ui": str(resolved(cfg, "tracker.uri") or "")}
     console = Console(columns=section(cfg, "table"), closing=str(resolved(cfg, "closing")), words=words)
     runner = Runner(store, executor, [console, tracker], run_dir)
     missing = runner.missing(plan.steps)

@@ -41,7 +41,8 @@ class Console:
 
     Args:
         columns: the table's columns, each a format string over ``node/metric`` names.
-        closing: the last words, a format string over ``words`` and, as paths, the names that the recipe carries.
+        closing: the last words, a format string over ``words`` and, as paths, the names that the recipe carries; a
+            line with a name that has no word is left out.
     """
 
     columns: Mapping[str, str]
@@ -77,7 +78,8 @@ class Console:
         say(f"\n{self._plan.name}: {steps} run in {time.monotonic() - self._begun:.0f} s")
         Terminal(width=None if sys.stdout.isatty() else 160).print(self._table())
         carried = {name: str(self.artifacts[step.key]) for name, step in self._plan.carried.items()}
-        say(self.closing.format_map({**self.words, **carried}).rstrip())
+        said = {name: word for name, word in {**self.words, **carried}.items() if word}
+        say("\n".join(line.format_map(said) for line in self.closing.splitlines() if set(_names(line)) <= set(said)))
 
     def _table(self) -> Table:
         """One row a round; a column without a single number is left out."""
@@ -99,8 +101,11 @@ class Console:
 
 def filled(template: str, metrics: Mapping[str, float]) -> str:
     """The template with the metrics' values, or the empty string where one of them is missing."""
-    names = [name for _, name, _, _ in string.Formatter().parse(template) if name]
-    return template.format_map(metrics) if all(name in metrics for name in names) else ""
+    return template.format_map(metrics) if all(name in metrics for name in _names(template)) else ""
+
+
+def _names(template: str) -> list[str]:
+    return [name for _, name, _, _ in string.Formatter().parse(template) if name]
 
 
 def say(text: Any) -> None:

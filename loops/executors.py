@@ -5,11 +5,11 @@ import os
 import signal
 import threading
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from loops.errors import StepFailed
 from loops.worker import work
@@ -18,7 +18,9 @@ from loops.worker import work
 class Executor(Protocol):
     """Runs orders, up to ``workers`` of them at once."""
 
-    workers: int
+    @property
+    def workers(self) -> int:
+        """How many steps may run at once."""
 
     def run(self, order: Path) -> None:
         """Carry out the order and return when it is done, or raise StepFailed."""
@@ -29,9 +31,9 @@ class Executor(Protocol):
 
 @dataclass(kw_only=True)
 class Inline:
-    """In this process. For debugging, notebooks and tests."""
+    """In this process, one at a time. For debugging, notebooks and tests."""
 
-    workers: int = 1
+    workers: ClassVar[int] = 1
 
     def run(self, order: Path) -> None:
         """Carry out the order here."""
@@ -54,37 +56,51 @@ class Local:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._pool: ProcessPoolExecutor | None = None
-        self._lock = threading.Lock()
+        if self.workers < 1:
+            raise ValueError(f"workers must be at least 1, not {self.workers}")
+        self._idle: list[ProcessPoolExecutor] = []
+        self._busy: list[ProcessPoolExecutor] = []
 
     def run(self, order: Path) -> None:
-        """Carry out the order in a warm worker, or in a new one if the last has died."""
-        pool = self._warm()
+        """Carry out the order in a worker that is warm, or in a new one. One that died takes no other with it."""
+        pool = self._idle.pop() if self._idle else self._new_worker()
+        self._busy.append(pool)
         try:
-            pool.submit(work, order).result()
+            _submit(pool, order).result()
         except BrokenProcessPool:
-            with self._lock:
-                if self._pool is pool:
-                    self._pool = None
+            self._busy.remove(pool)
             raise StepFailed("the worker process died (killed, or out of memory?)") from None
+        except StepFailed:
+            self._rest(pool)
+            raise
+        self._rest(pool)
 
     def stop(self, now: bool) -> None:
         """End the workers; what one had not finished when it was ended ``now`` stays a draft."""
-        with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
+        pools, self._idle, self._busy = [*self._idle, *self._busy], [], []
+        for pool in pools:
             for process in list((pool._processes or {}).values()) if now else []:
                 process.kill()
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _warm(self) -> ProcessPoolExecutor:
-        with self._lock:
-            if self._pool is None:
-                for name, value in self.environment.items():
-                    os.environ.setdefault(name, value)
-                context = multiprocessing.get_context("spawn")
-                self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_begin_worker)
-            return self._pool
+    def _rest(self, pool: ProcessPoolExecutor) -> None:
+        self._busy.remove(pool)
+        self._idle.append(pool)
+
+    def _new_worker(self) -> ProcessPoolExecutor:
+        for name, value in self.environment.items():
+            os.environ.setdefault(name, value)
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(1, mp_context=context, initializer=_begin_worker)
+
+
+def _submit(pool: ProcessPoolExecutor, order: Path) -> Future[None]:
+    """Submit with Ctrl-C held back, so that a worker that is being started cannot hear it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(work, order)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_worker() -> None:

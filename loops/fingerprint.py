@@ -34,6 +34,11 @@ def canonical(value: object) -> object:
     raise TypeError(f"{value!r} ({type(value).__name__}) has no stable identity")
 
 
+def step_key(stage: object, inputs: Mapping[str, str]) -> str:
+    """A step's key: a hash of what its stage computes and of its inputs' keys."""
+    return fingerprint({"stage": stage, "inputs": dict(inputs)})
+
+
 def fingerprint(value: object) -> str:
     """The first 16 hexadecimal digits of the sha256 of the value's canonical JSON."""
     text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from loops.errors import RecipeError, nearest
-from loops.fingerprint import canonical, fingerprint
+from loops.fingerprint import fingerprint, step_key
 from loops.stage import Stage, build, signature
 
 SECTIONS = ("name", "rounds", "sizes", "sampling", "materials", "setup", "carry", "round")
@@ -151,7 +151,12 @@ def resolved(cfg: DictConfig, path: str) -> Any:
 
 def _nodes(cfg: DictConfig, place: str) -> dict[str, Node]:
     entries = section(cfg, place)
-    return {name: _node(entry, f"{place}.{name}") for name, entry in entries.items() if entry is not None}
+    nodes = {name: _node(entry, f"{place}.{name}") for name, entry in entries.items() if entry is not None}
+    for name, node in nodes.items():
+        for key, read in node.inputs.items():
+            if read in entries and read not in nodes:
+                raise RecipeError(f"{place}.{name}.inputs.{key}: {read!r} is left out; leave {name!r} out too")
+    return nodes
 
 
 def _node(entry: Any, where: str) -> Node:
@@ -160,11 +165,16 @@ def _node(entry: Any, where: str) -> Node:
     for name in entry:
         if name not in ("stage", "inputs"):
             raise RecipeError(f"{where}: a node has no {name!r}{nearest(name, ['stage', 'inputs'])}")
-    return Node(stage=entry["stage"], inputs=entry.get("inputs") or {})
+    inputs = entry.get("inputs") or {}
+    if not isinstance(inputs, dict) or not all(isinstance(read, str) for read in inputs.values()):
+        raise RecipeError(f"{where}.inputs: expected {{input: name of what it reads}}, got {inputs!r}")
+    return Node(stage=entry["stage"], inputs=inputs)
 
 
 def _carry(entry: Any, where: str) -> Carry:
-    if not isinstance(entry, dict) or set(entry) != {"init", "next"}:
+    if not (
+        isinstance(entry, dict) and set(entry) == {"init", "next"} and all(isinstance(v, str) for v in entry.values())
+    ):
         raise RecipeError(f"{where}: a carry is {{init: NAME, next: NAME}}, got {entry!r}")
     return Carry(**entry)
 
@@ -226,12 +236,10 @@ def _step(node: Node, id: str, name: str, number: int, inputs: dict[str, Step]) 
             raise RecipeError(f"{id}: {key} takes {kind.__name__}, but {inputs[key].id} makes {made.__name__}")
     keys = {key: step.key for key, step in inputs.items()}
     try:
-        identity = {"stage": canonical(stage), "inputs": keys}
+        key = step_key(stage, keys)
     except TypeError as wrong:
         raise RecipeError(f"{id}: {wrong}") from wrong
-    return Step(
-        id=id, node=name, round=number, config=node.stage, stage=stage, inputs=inputs, key=fingerprint(identity)
-    )
+    return Step(id=id, node=name, round=number, config=node.stage, stage=stage, inputs=inputs, key=key)
 
 
 def _named(name: str, scope: Mapping[str, Step], where: str, also: Iterable[str] = ()) -> Step:

@@ -10,6 +10,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from pathlib import Path
 
 from loops.errors import StepFailed
@@ -47,6 +48,7 @@ class Runner:
             StepFailed: a step failed. Steps that were running were left to finish and are kept; no new one was begun.
         """
         missing = {step.key for step in self.missing(plan.steps)}
+        self._unlink_others(plan)
         for tracker in self.trackers:
             tracker.begin(plan)
         try:
@@ -57,13 +59,16 @@ class Runner:
             self._run_missing(plan, missing, done)
             self._link(self.run_dir / "final", plan.carried.items())
         except BaseException as failure:
-            self.executor.stop(now=not isinstance(failure, StepFailed))
-            for tracker in self.trackers:
-                tracker.end("FAILED" if isinstance(failure, StepFailed) else "KILLED")
+            self._end("FAILED" if isinstance(failure, StepFailed) else "KILLED")
             raise
-        self.executor.stop(now=False)
-        for tracker in self.trackers:
-            tracker.end("FINISHED")
+        self._end("FINISHED")
+
+    def _end(self, status: str) -> None:
+        """Let go of the executor, and tell every tracker, whatever one of them does."""
+        self.executor.stop(now=status == "KILLED")
+        with ExitStack() as ending:
+            for tracker in reversed(self.trackers):
+                ending.callback(tracker.end, status)
 
     def _run_missing(self, plan: Plan, missing: set[str], done: set[str]) -> None:
         """Keep the executor busy until nothing is missing or a step has failed."""
@@ -78,10 +83,11 @@ class Runner:
                         break
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         step = running.pop(future)
-                        try:
-                            future.result()
-                        except StepFailed as failure:
+                        failure = future.exception()
+                        if isinstance(failure, StepFailed):
                             failures.append(self._explained(step, failure))
+                        elif failure is not None:
+                            raise failure
                         else:
                             done.add(step.key)
                             for same in (other for other in plan.steps if other.key == step.key):
@@ -90,7 +96,7 @@ class Runner:
                 self.executor.stop(now=True)
                 raise
         if failures:
-            raise failures[0]
+            raise StepFailed("\n".join(map(str, failures)))
 
     def _submit_ready(
         self, plan: Plan, done: set[str], running: dict[Future[None], Step], threads: ThreadPoolExecutor
@@ -104,7 +110,20 @@ class Runner:
                 busy.add(step.key)
                 for tracker in self.trackers:
                     tracker.started(step)
-                running[threads.submit(self.executor.run, self._order(step))] = step
+                running[self._start(self._order(step), threads)] = step
+
+    def _start(self, order: Path, threads: ThreadPoolExecutor) -> Future[None]:
+        """Hand an order to the executor. One at a time is waited for here, where Ctrl-C is heard."""
+        if self.executor.workers > 1:
+            return threads.submit(self.executor.run, order)
+        done: Future[None] = Future()
+        try:
+            self.executor.run(order)
+        except StepFailed as failure:
+            done.set_exception(failure)
+        else:
+            done.set_result(None)
+        return done
 
     def _tell_finished(self, step: Step, cached: bool) -> None:
         manifest = self.store.read(step.key)
@@ -124,9 +143,11 @@ class Runner:
             "store": str(self.store.root.resolve()),
             "log": str(self._log(step).resolve()),
         }
-        path = self.run_dir / "orders" / f"{step.id.replace('/', '-')}.json"
+        path = self.run_dir / "orders" / f"{step.id.replace('/', '-')}-{step.key}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(order, indent=1), encoding="utf-8")
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps(order, indent=1), encoding="utf-8")
+        os.replace(draft, path)
         return path
 
     def _log(self, step: Step) -> Path:
@@ -150,5 +171,14 @@ class Runner:
             if link.is_symlink() and os.readlink(link) == target:
                 continue
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.unlink(missing_ok=True)
-            link.symlink_to(target)
+            draft = link.with_name(f".{link.name}.{os.getpid()}")
+            draft.symlink_to(target)
+            os.replace(draft, link)
+
+    def _unlink_others(self, plan: Plan) -> None:
+        """Remove the links of another plan: what a name points at is this plan's, or is not there yet."""
+        wanted = {self.run_dir / step.id: step.key for step in plan.steps}
+        wanted |= {self.run_dir / "final" / name: step.key for name, step in plan.carried.items()}
+        for link in self.run_dir.glob("*/*"):
+            if link.is_symlink() and os.path.basename(os.readlink(link)) != wanted.get(link):
+                link.unlink(missing_ok=True)

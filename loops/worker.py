@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from loops.errors import StepFailed
-from loops.fingerprint import canonical
+from loops.fingerprint import canonical, step_key
 from loops.provenance import code_hash, provenance
 from loops.stage import build, signature
 from loops.store import Manifest, Store, inventory
@@ -49,6 +49,8 @@ def work(path: Path) -> None:
 
 def _make(order: dict[str, Any], store: Store) -> None:
     stage = build(order["stage"], order["step"])
+    if step_key(stage, order["inputs"]) != order["key"]:
+        raise ValueError("what it computes has changed since it was planned (a file, or the code); plan again")
     wanted = signature(stage)
     inputs = {name: wanted.inputs[name](store.path(key)) for name, key in order["inputs"].items()}
     draft = store.draft(order["key"], resume=getattr(stage, "RESUMES", False))

@@ -4,6 +4,7 @@ The one decision: precision belongs to the weights. Whoever makes a model says i
 field, and everything that reads it computes in that one, so a scorer never rounds away what it is to score.
 """
 
+import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,20 @@ def end_of_turn(model: Model) -> list[int]:
     if ids is None:
         raise ValueError(f"{model.path}: its generation_config.json names no eos_token_id, so no answer could ever end")
     return [ids] if isinstance(ids, int) else list(ids)
+
+
+def check_precision(policy: Model, reference: Model) -> None:
+    """
+    Raises:
+        ValueError: the two are stored in different precisions, so that their log-ratio would be rounding noise.
+    """
+    first, second = (json.loads((m.path / "config.json").read_text(encoding="utf-8")) for m in (policy, reference))
+    stored = [config.get("dtype", config.get("torch_dtype")) for config in (first, second)]
+    if stored[0] != stored[1]:
+        raise ValueError(
+            f"the policy is stored in {stored[0]} and the reference in {stored[1]}: their log-ratio would be rounding "
+            "noise. Give every source and training of the loop the same dtype (sizes.dtype)"
+        )
 
 
 @lru_cache(maxsize=2)

@@ -46,8 +46,10 @@ class ImplicitReward:
             ValueError: policy and reference are the same model, so that every score would be exactly 0, or the
                 reference is not what the policy was trained against.
         """
+        from stages.engines.models import check_precision, load_model
+
         self._check(policy, reference)
-        from stages.engines.models import load_model
+        check_precision(policy, reference)
 
         models = load_model(policy), load_model(reference)
         with progress("scoring", len(completions), "answers") as bar:

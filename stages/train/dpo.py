@@ -19,7 +19,7 @@ class DPO:
         beta: β of the loss.
         learning_rate: AdamW's.
         max_steps: optimizer steps.
-        batch: pairs an optimizer step, over all devices.
+        batch: pairs an optimizer step.
         schedule: of the learning rate. ``constant`` with warm-up is refused: transformers would ignore the warm-up.
         warmup_steps: of a schedule that has them.
         max_tokens: prompt and answer together; a longer pair is dropped and counted, never cut.
@@ -28,7 +28,7 @@ class DPO:
         dtype: of the saved weights, and so of everything that reads them. bfloat16 halves files and time and rounds
             away an update of less than half a unit in the last place, which at these learning rates is most of them.
             Training itself always keeps float32 weights.
-        micro_batch: pairs that are in memory at once; speed only.
+        micro_batch: pairs that are in memory at once, a divisor of the batch; speed only.
         checkpointing: compute activations twice instead of keeping them; memory only.
     """
 
@@ -51,6 +51,8 @@ class DPO:
         for name in ("beta", "learning_rate", "max_steps", "batch", "max_tokens", "max_grad_norm", "micro_batch"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        if self.batch % min(self.batch, self.micro_batch):
+            raise ValueError(f"micro_batch ({self.micro_batch}) must divide batch ({self.batch})")
         if self.warmup_steps < 0 or self.warmup_steps > self.max_steps:
             raise ValueError(f"warmup_steps must be in [0, max_steps], not {self.warmup_steps}")
         if self.warmup_steps and self.schedule == "constant":

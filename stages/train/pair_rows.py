@@ -18,8 +18,10 @@ def pair_rows(pairs: Pairs, policy: Model, reference: Model, max_tokens: int) ->
     Raises:
         ValueError: no pair is left.
     """
+    from stages.engines.models import check_precision
     from stages.engines.pair_logprobs import pair_logprobs, tokenised
 
+    check_precision(policy, reference)
     counts: Counter[str] = Counter()
     rows = list(tokenised(pairs, policy, max_tokens, counts))
     if not rows:

@@ -6,12 +6,14 @@ through a reference here; three of its methods are replaced and everything else 
 
 import json
 import math
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.artifacts import Model, Row
 from stages.progress import progress
+from stages.seeds import derive
 
 if TYPE_CHECKING:
     from stages.train.dpo import DPO
@@ -29,37 +31,50 @@ def train(settings: "DPO", rows: list[Row], policy: Model, out: Model, from_refe
     """
     import torch
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, PrinterCallback
+    from transformers import AutoModelForCausalLM, GenerationConfig, PrinterCallback
 
-    from stages.engines.models import load_tokenizer
+    from stages.engines.models import end_of_turn, load_tokenizer
 
     model = AutoModelForCausalLM.from_pretrained(policy.path, dtype=torch.float32, local_files_only=True)
     curve: list[dict[str, float]] = []
     with progress("training", settings.max_steps, "steps") as bar:
         trainer = _trainer_class()(
             model=model,
-            args=_arguments(settings, out.scratch, len(rows)),
-            train_dataset=Dataset.from_list(rows),
+            args=_arguments(settings, out.scratch),
+            train_dataset=Dataset.from_list(in_order(rows, settings.max_steps * settings.batch, settings.seed)),
             processing_class=load_tokenizer(policy),
             callbacks=[_recorder(curve, bar, from_reference)],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
+    model.generation_config = GenerationConfig.from_pretrained(policy.path, local_files_only=True)
     model.to(getattr(torch, settings.dtype)).save_pretrained(out.path)
     load_tokenizer(policy).save_pretrained(out.path)
+    assert end_of_turn(out) == end_of_turn(policy), "training must not change how a turn ends"
     (out.path / "curve.jsonl").write_text("".join(json.dumps(row) + "\n" for row in curve), encoding="utf-8")
     return _summary(curve)
 
 
-def _arguments(settings: "DPO", scratch: Path, pairs: int) -> Any:
+def in_order(rows: list[Row], count: int, seed: int) -> list[Row]:
+    """Exactly the rows that are trained on, one seeded shuffle after another.
+
+    So every optimizer step has a whole batch, and how it is split into micro-batches changes nothing.
+    """
+    order: list[Row] = []
+    for epoch in range(math.ceil(count / len(rows))):
+        order += random.Random(derive("epoch", seed, epoch)).sample(rows, len(rows))
+    return order[:count]
+
+
+def _arguments(settings: "DPO", scratch: Path) -> Any:
     from transformers.trainer_utils import set_seed
     from trl import DPOConfig
 
     from stages.engines.models import best_device, multiplies_bfloat16
 
     set_seed(settings.seed)
-    micro = math.gcd(settings.batch, settings.micro_batch)
-    return DPOConfig(
+    micro = min(settings.batch, settings.micro_batch)
+    arguments = DPOConfig(
         output_dir=str(scratch),
         beta=settings.beta,
         learning_rate=settings.learning_rate,
@@ -80,7 +95,11 @@ def _arguments(settings: "DPO", scratch: Path, pairs: int) -> Any:
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
+        train_sampling_strategy="sequential",
     )
+    if arguments.device.type == "cuda":
+        arguments._n_gpu = 1  # one process trains on one device; transformers would wrap the model in DataParallel
+    return arguments
 
 
 def _trainer_class() -> type:

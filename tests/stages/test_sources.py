@@ -6,9 +6,9 @@ import pytest
 
 from stages.artifacts import Model, Pairs, Prompts
 from stages.sources.gguf import LocalGGUF, PackagedGGUF
-from stages.sources.hub import HubModel, HubPairs, HubPrompts
+from stages.sources.hub import HubPairs, HubPrompts
 from stages.sources.local import LocalPairs, LocalPrompts
-from stages.sources.local_model import LocalModel
+from stages.sources.models import HubModel, LocalModel
 
 
 def jsonl(path, *rows):
@@ -127,7 +127,7 @@ def test_no_row_at_all_is_an_error(artifact, tmp_path):
     [
         (lambda: LocalPrompts(path="nowhere.jsonl"), "there is no such file"),
         (lambda: LocalPrompts(path="a.txt"), "expected a file ending in"),
-        (lambda: HubModel(repo="a/b", revision="main"), "revision must be a commit"),
+        (lambda: HubModel(repo="a/b", revision="main", dtype="float32"), "revision must be a commit"),
         (lambda: HubPrompts(repo="a/b", revision="v1.0", split="train"), "revision must be a commit"),
         (lambda: HubPairs(repo="a/b", revision="0" * 40, split="train", columns={"prompt": "x"}), "'chosen'"),
         (
@@ -135,12 +135,15 @@ def test_no_row_at_all_is_an_error(artifact, tmp_path):
             "have no",
         ),
         (
-            lambda: PackagedGGUF(package="no-such-package", version="1", module="x", file="y"),
+            lambda: PackagedGGUF(package="no-such-package", version="1", module="x", file="y", dtype="float32"),
             "not installed; pip install",
         ),
-        (lambda: PackagedGGUF(package="numpy", version="0.1", module="numpy", file="y"), "is installed, not 0.1"),
-        (lambda: LocalGGUF(path="nowhere.gguf"), "there is no such file"),
-        (lambda: LocalModel(path="."), "expected a model directory"),
+        (
+            lambda: PackagedGGUF(package="numpy", version="0.1", module="numpy", file="y", dtype="float32"),
+            "is installed, not 0.1",
+        ),
+        (lambda: LocalGGUF(path="nowhere.gguf", dtype="float32"), "there is no such file"),
+        (lambda: LocalModel(path=".", dtype="float32"), "expected a model directory"),
     ],
 )
 def test_what_can_be_known_while_planning_is_refused_while_planning(make, message):
@@ -178,6 +181,6 @@ def test_a_gguf_becomes_an_ordinary_model_with_the_same_weights(artifact, tiny_m
 
 def test_a_local_model_is_taken_as_it_is(artifact, tiny_model):
     out = artifact(Model)
-    LocalModel(path=str(tiny_model.path))(out=out)
+    LocalModel(path=str(tiny_model.path), dtype="float32")(out=out)
     names = {file.name for file in out.path.iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"} <= names

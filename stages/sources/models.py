@@ -1,0 +1,114 @@
+"""Models as they are published or as they lie on this machine.
+
+The one decision: a model enters the loop in the precision that the recipe names, with the chat template and the
+end-of-turn ids that everything after it will use, so nothing downstream has to ask where it came from.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from stages.artifacts import Model
+from stages.sources.revision import check_revision
+
+Dtype = Literal["float32", "bfloat16"]
+WANTED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+OURS = ("manifest.json", "lineage.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubModel:
+    """A causal language model of the hub, with safetensors and never with code of its own.
+
+    Args:
+        repo: such as ``HuggingFaceH4/zephyr-7b-beta``.
+        revision: the commit, 40 hexadecimal digits.
+        dtype: of the weights that are kept.
+        chat_template: a Jinja template in place of the repository's.
+        end_of_turn: the token ids that end an answer, in place of the repository's.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    repo: str
+    revision: str
+    dtype: Dtype
+    chat_template: str | None = None
+    end_of_turn: list[int] | None = None
+
+    def __post_init__(self) -> None:
+        check_revision(self.revision)
+
+    def __call__(self, *, out: Model) -> Mapping[str, float]:
+        """Download and keep model, tokenizer and template."""
+        return keep(self.repo, out, self.dtype, self.chat_template, self.end_of_turn, revision=self.revision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalModel:
+    """A directory that ``transformers`` loads, with safetensors. See HubModel for the other fields.
+
+    Args:
+        path: where it lies; not part of the identity, its files' sha256 is.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    path: str = field(compare=False)
+    dtype: Dtype
+    chat_template: str | None = None
+    end_of_turn: list[int] | None = None
+    sha256: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sha256", self._hash())
+
+    def __call__(self, *, out: Model) -> Mapping[str, float]:
+        """Keep model, tokenizer and template.
+
+        Raises:
+            ValueError: the directory was written to since it was planned.
+        """
+        kept = keep(self.path, out, self.dtype, self.chat_template, self.end_of_turn, local_files_only=True)
+        if self._hash() != self.sha256:
+            raise ValueError(f"{self.path} has changed since it was planned; plan again")
+        return kept
+
+    def _hash(self) -> str:
+        files = sorted(file for pattern in WANTED for file in Path(self.path).glob(pattern) if file.name not in OURS)
+        if not any(file.suffix == ".safetensors" for file in files):
+            raise ValueError(f"{self.path}: expected a model directory with *.safetensors")
+        whole = hashlib.sha256()
+        for file in files:
+            with file.open("rb") as opened:
+                whole.update(f"{file.name}:{hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
+        return whole.hexdigest()
+
+
+def keep(
+    name: str, out: Model, dtype: Dtype, chat_template: str | None, end_of_turn: list[int] | None, **where: Any
+) -> Mapping[str, float]:
+    """Load a model and save it as an artifact.
+
+    Raises:
+        ValueError: it has no chat template, or does not say how its turns end.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
+    tokenizer.chat_template = chat_template or tokenizer.chat_template
+    if tokenizer.chat_template is None:
+        raise ValueError(f"{name} has no chat template; give one as chat_template")
+    model = AutoModelForCausalLM.from_pretrained(
+        name, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, **where
+    )
+    if end_of_turn is not None:
+        model.generation_config.eos_token_id = end_of_turn
+    if model.generation_config.eos_token_id is None:
+        raise ValueError(f"{name} does not say which token ends a turn; give its ids as end_of_turn")
+    model.save_pretrained(out.path)
+    tokenizer.save_pretrained(out.path)
+    return {"parameters": float(model.num_parameters())}
