@@ -5,17 +5,16 @@ The one decision: the whole plan is known before anything is run, and making it 
 
 import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from loops.errors import RecipeError, nearest
 from loops.fingerprint import fingerprint, step_key
 from loops.stage import Stage, build, signature
-
-SECTIONS = ("name", "rounds", "sizes", "sampling", "materials", "setup", "carry", "round")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +37,12 @@ class Carry:
 class Recipe:
     """A fold: nodes that run once, what is carried from round to round, and the nodes of each round.
 
-    ``source`` is the recipe as it was composed, for people: it takes no part in any key.
+    ``source`` is the recipe as it was composed and ``sizes`` its numbers, for people: they take no part in any key.
     """
 
     name: str
     source: str
+    sizes: dict[str, Any]
     setup: dict[str, Node]
     carry: dict[str, Carry]
     rounds: list[dict[str, Node]]
@@ -67,6 +67,7 @@ class Plan:
 
     name: str
     source: str
+    sizes: dict[str, Any]
     steps: list[Step]
     carried: dict[str, Step]
 
@@ -98,8 +99,10 @@ def load(cfg: DictConfig) -> Recipe:
     for nodes in [setup, *unrolled]:
         names += [name for node in nodes.values() for name in node.inputs.values()]
     materials = _reached(names, cfg)
-    source = OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, [key for key in SECTIONS if key in cfg]))
-    return Recipe(name=name, source=source, setup=materials | setup, carry=carry, rounds=unrolled)
+    sizes = {**section(cfg, "sizes"), **section(cfg, "sampling")}
+    described = {"name": name, "rounds": rounds, **sizes, "carry": section(cfg, "carry"), "setup": materials | setup}
+    source = yaml.safe_dump(_plain({**described, "round-01": unrolled[0] if unrolled else {}}), sort_keys=False)
+    return Recipe(name=name, source=source, sizes=sizes, setup=materials | setup, carry=carry, rounds=unrolled)
 
 
 def unroll(recipe: Recipe) -> Plan:
@@ -119,7 +122,14 @@ def unroll(recipe: Recipe) -> Plan:
         for name, step in following.items():
             _same_kind(carried[name], step, f"carry.{name}")
         carried = following
-    return Plan(name=recipe.name, source=recipe.source, steps=steps, carried=carried)
+    return Plan(name=recipe.name, source=recipe.source, sizes=recipe.sizes, steps=steps, carried=carried)
+
+
+def _plain(value: Any) -> Any:
+    """Nodes and carries as the dictionaries that they were."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return asdict(value) if isinstance(value, Node | Carry) else value
 
 
 def section(cfg: DictConfig, name: str) -> dict[str, Any]:

@@ -9,13 +9,14 @@ import json
 import os
 import shlex
 import sys
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, Protocol
 
+from loops.provenance import provenance
 from loops.recipe import Plan, Step
 from loops.store import Manifest
 
@@ -23,6 +24,7 @@ QUIETLY = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 """How MLflow is asked to behave where the user has not said otherwise."""
 
@@ -83,11 +85,13 @@ class MLflow:
         """Find this loop's run or make one."""
         for name, value in QUIETLY.items():
             os.environ.setdefault(name, value)
-        self._thread = ThreadPoolExecutor(1)
+        self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._thread = Thread(target=self._work, daemon=True)
+        self._thread.start()
         self._lost = ""
         self._said = False
         self._told: set[tuple[str, str]] = set()
-        self._later(lambda: self._begin(plan))
+        self._calls.put(lambda: self._begin(plan))
 
     def started(self, step: Step) -> None:
         """Nothing: a step is told when it is whole."""
@@ -95,28 +99,26 @@ class MLflow:
     def finished(self, step: Step, manifest: Manifest, artifact: Path, cached: bool) -> None:
         """Tell the step, unless this loop's run has it already."""
         self._say_if_lost()
-        self._later(lambda: self._finished(step, manifest, artifact, cached))
+        self._calls.put(lambda: self._finished(step, manifest, artifact, cached))
 
     def end(self, status: str) -> None:
         """Close the loop's run and wait for what is still to be told."""
-        self._later(lambda: self._client.set_terminated(self._parent, status))
-        waiting = self._thread.submit(lambda: None)
-        try:
-            waiting.result(timeout=self.patience)
-        except TimeoutError:
-            self._lost = f"no answer within {self.patience:.0f} s"
+        self._calls.put(lambda: self._client.set_terminated(self._parent, status))
+        self._calls.put(None)
+        patience = self.patience if status == "FINISHED" else min(5.0, self.patience)
+        self._thread.join(timeout=patience)
+        if self._thread.is_alive():
+            self._lost = f"no answer within {patience:.0f} s"
         self._say_if_lost()
-        self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _later(self, call: Callable[[], object]) -> None:
-        def guarded() -> None:
-            if not self._lost:
-                try:
-                    call()
-                except Exception as failure:
-                    self._lost = f"{type(failure).__name__}: {' '.join(str(failure).split())[:200]}"
-
-        self._thread.submit(guarded)
+    def _work(self) -> None:
+        """Tell, one after another, until a call fails: from then on nothing is told."""
+        while call := self._calls.get():
+            try:
+                call()
+            except Exception as failure:
+                self._lost = f"{type(failure).__name__}: {' '.join(str(failure).split())[:200]}"
+                return
 
     def _say_if_lost(self) -> None:
         """Once, and from the runner's thread: stderr may be a step's log while one runs in this process."""
@@ -140,11 +142,18 @@ class MLflow:
             children = client.search_runs(
                 [self._experiment], f"tags.`mlflow.parentRunId` = '{self._parent}'", max_results=50_000
             )
-            self._told = {(run.data.tags["step"], run.data.tags["key"]) for run in children}
+            for run in children:
+                if run.info.status == "FINISHED":
+                    self._told.add((run.data.tags["step"], run.data.tags["key"]))
+                else:
+                    client.delete_run(run.info.run_id)  # it was being told when the runner was killed
             client.update_run(self._parent, "RUNNING")
             return
         tags = {"loop": plan.key, "recipe": plan.name, "command": shlex.join(sys.argv)}
         self._parent = client.create_run(self._experiment, tags=tags, run_name=plan.name).info.run_id
+        client.log_dict(self._parent, provenance(), "environment.json")
+        for name, value in plan.sizes.items():
+            client.log_param(self._parent, name, value)
         client.log_text(self._parent, plan.source, "recipe.yaml")
         client.log_text(self._parent, "".join(f"{step.key}  {step.id}\n" for step in plan.steps), "plan.txt")
 
@@ -153,10 +162,12 @@ class MLflow:
 
         if (step.id, step.key) in self._told:
             return
-        now = int(time.time() * 1000)
+        now = int((artifact / "manifest.json").stat().st_mtime * 1000)
+        begun = now - int(manifest.seconds * 1000)
         tags = {"mlflow.parentRunId": self._parent, "step": step.id, "node": step.node, "key": step.key}
         tags |= {"round": str(step.round), "cached": str(cached), "stage": str(manifest.stage["type"])}
-        run = self._client.create_run(self._experiment, tags=tags, run_name=step.id).info.run_id
+        child = self._client.create_run(self._experiment, start_time=begun, tags=tags, run_name=step.id)
+        run = child.info.run_id
         own = [Metric(name, value, now, 0) for name, value in manifest.metrics.items()]
         own += [Metric("seconds", manifest.seconds, now, 0), *_curve(artifact / "curve.jsonl", now)]
         fields = [Param(name, str(value)[:500]) for name, value in manifest.stage["fields"].items()]
@@ -166,10 +177,10 @@ class MLflow:
         self._client.log_dict(run, asdict(manifest), "manifest.json")
         if (artifact / "plots").is_dir():
             self._client.log_artifacts(run, str(artifact / "plots"), "plots")
-        self._client.set_terminated(run)
         improving = [Metric(f"{step.node}/{name}", value, now, step.round) for name, value in manifest.metrics.items()]
         improving.append(Metric(f"{step.node}/seconds", manifest.seconds, now, step.round))
         self._client.log_batch(self._parent, metrics=improving, tags=[RunTag("last_step", step.id)])
+        self._client.set_terminated(run, end_time=now)
 
 
 def _curve(path: Path, now: int) -> list[Any]:

@@ -27,6 +27,10 @@ class Request:
 class Engine(Protocol):
     """Generates answers. Which engine, and how it batches, never changes what is drawn from."""
 
+    @property
+    def rows(self) -> int:
+        """How many answers it likes to be asked for at once."""
+
     def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> list[list[list[int]]]:
         """For each request, in order, one list of generated ids for each seed.
 

@@ -17,21 +17,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class HF:
-    """transformers, in this process.
+    """transformers, in this process, on the fastest device that the machine has.
 
     Args:
         rows: answers that are decoded together.
-        device: ``auto`` picks the fastest that the machine has.
     """
 
     rows: int = 64
-    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.rows < 1:
+            raise ValueError(f"rows must be at least 1, not {self.rows}")
 
     def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> list[list[list[int]]]:
         """See Engine.generate."""
         from stages.engines.models import end_of_turn, load_model
 
-        loaded, ends = load_model(model, self.device), end_of_turn(model)
+        loaded, ends = load_model(model), end_of_turn(model)
         answers: list[list[list[int]]] = [[] for _ in requests]
         order = sorted(range(len(requests)), key=lambda index: (-len(requests[index].prompt), index))
         while order:
@@ -124,22 +126,25 @@ def choose(logits: "torch.Tensor", draws: "torch.Tensor", sampling: Sampling) ->
     Returns:
         [rows], token ids. With ``top_p`` < 1 only the smallest set of most likely tokens that holds it is drawn from.
     """
-    import torch
-
     if sampling.temperature == 0:
         return logits.argmax(-1)
     probabilities = (logits.float() / sampling.temperature).softmax(-1)
     if sampling.top_p == 1:
-        cumulative = probabilities.cumsum(-1)
-        points = draws.to(cumulative)[:, None] * cumulative[:, -1:]
-        return torch.searchsorted(cumulative, points, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+        return _invert(probabilities.cumsum(-1), draws)
     width = min(256, logits.shape[-1])
     top, tokens = probabilities.topk(width)
     while width < logits.shape[-1] and bool((top.sum(-1) < sampling.top_p).any()):
         width = min(width * 8, logits.shape[-1])
         top, tokens = probabilities.topk(width)
     before = top.cumsum(-1) - top
-    cumulative = (top * (before < sampling.top_p)).cumsum(-1)
-    points = draws.to(cumulative)[:, None] * cumulative[:, -1:]
-    places = torch.searchsorted(cumulative, points, right=True)[:, 0].clamp(max=width - 1)
+    places = _invert((top * (before < sampling.top_p)).cumsum(-1), draws)
     return tokens.gather(-1, places[:, None])[:, 0]
+
+
+def _invert(cumulative: "torch.Tensor", draws: "torch.Tensor") -> "torch.Tensor":
+    """Where each row's cumulative mass passes its draw; never beyond the last place that has any mass."""
+    import torch
+
+    whole = cumulative[:, -1:].contiguous()
+    places = torch.searchsorted(cumulative, draws.to(cumulative)[:, None] * whole, right=True)
+    return torch.minimum(places, torch.searchsorted(cumulative, whole))[:, 0]

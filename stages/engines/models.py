@@ -30,12 +30,12 @@ def multiplies_bfloat16(device: str) -> bool:
     return device == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
-def load_model(model: Model, device: str = "auto") -> Any:
+def load_model(model: Model, device: str | None = None) -> Any:
     """The model, ready for inference, in the precision that it is stored in; kept for the next call.
 
     Weights that were stored in float32 are never rounded: one round's update is smaller than bfloat16 can tell.
     """
-    return _resident(str(model.path), best_device() if device == "auto" else device)
+    return _resident(str(model.path), device or best_device())
 
 
 def load_tokenizer(model: Model) -> Any:

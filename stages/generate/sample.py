@@ -6,7 +6,8 @@ answer is drawn whatever is drawn beside it, before it, or on resuming.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from itertools import islice
+from typing import ClassVar, TypeVar
 
 from stages.artifacts import Completions, Model, Prompts, Row
 from stages.engines.engine import Engine, Request, Sampling
@@ -14,8 +15,9 @@ from stages.progress import progress
 from stages.seeds import derive
 
 PART = 64
-"""Answers that are drawn and written as one part: what an interruption may cost. Not the engine's batch size, which may
-be another when the step is resumed."""
+"""Answers in a part of the artifact. Not the engine's batch size, which may be another when the step is resumed."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +57,15 @@ class Sample:
     def __call__(self, *, prompts: Prompts, policy: Model, out: Completions) -> Mapping[str, float]:
         """One row an answer, in the prompts' order."""
         waiting = list(prompts.rows())
-        share = max(1, PART // self.n)
-        chunks = [waiting[first : first + share] for first in range(0, len(waiting), share)]
+        parts = _split(waiting, max(1, PART // self.n))
+        missing = [index for index in range(len(parts)) if not out.has_part(index)]
         with progress("sampling", len(waiting) * self.n, "answers") as bar:
-            for index, chunk in enumerate(chunks):
-                if not out.has_part(index):
-                    out.write_part(index, self._answers(chunk, policy))
-                bar.update(len(chunk) * self.n)
+            bar.update((len(waiting) - sum(len(parts[index]) for index in missing)) * self.n)
+            for together in _split(missing, max(1, self.engine.rows // PART)):
+                drawn = iter(self._answers([row for index in together for row in parts[index]], policy))
+                for index in together:
+                    out.write_part(index, list(islice(drawn, len(parts[index]) * self.n)))
+                    bar.update(len(parts[index]) * self.n)
         return self._metrics(out)
 
     def _answers(self, chunk: list[Row], policy: Model) -> list[Row]:
@@ -101,3 +105,7 @@ class Sample:
             "tokens_mean": sum(len(row["completion_tokens"]) for row in rows) / total,
             "characters_mean": sum(len(row["completion"][0]["content"]) for row in rows) / total,
         }
+
+
+def _split(items: list[T], size: int) -> list[list[T]]:
+    return [items[first : first + size] for first in range(0, len(items), size)]

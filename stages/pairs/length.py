@@ -13,9 +13,9 @@ Candidates = Sequence[tuple[Sequence[float], Sequence[float]]]
 
 
 def length(text: str, tokens: Sequence[int], unit: Unit) -> int:
-    """How long an answer is."""
+    """How long an answer is; white space around it does not count."""
     if unit == "characters":
-        return len(text)
+        return len(text.strip())
     return len(tokens) if unit == "tokens" else len(text.split())
 
 
@@ -42,7 +42,7 @@ def balancing_penalty(candidates: Candidates) -> float:
     """
     if not candidates or mean_gap(candidates, 0.0) <= 0:
         return 0.0
-    low, high = 0.0, _first_guess(candidates)
+    low, high = 0.0, typical_penalty(candidates)
     while mean_gap(candidates, high) > 0:
         low, high = high, 2 * high
         if high > 1e12:
@@ -53,8 +53,8 @@ def balancing_penalty(candidates: Candidates) -> float:
     return min((low, high), key=lambda alpha: abs(mean_gap(candidates, alpha)))
 
 
-def _first_guess(candidates: Candidates) -> float:
-    """The spread of scores over the spread of lengths."""
+def typical_penalty(candidates: Candidates) -> float:
+    """The spread of scores over the spread of lengths: the order of magnitude at which a penalty begins to matter."""
     scores = [max(scores) - min(scores) for scores, _ in candidates]
     lengths = [max(lengths) - min(lengths) for _, lengths in candidates]
     return max(sum(scores) / max(sum(lengths), 1e-12), 1e-12)

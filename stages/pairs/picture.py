@@ -2,38 +2,44 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, quantiles
 
 from stages.artifacts import Pairs
-from stages.pairs.length import Candidates, Unit, length, mean_gap
+from stages.pairs.length import Candidates, Unit, length, mean_gap, typical_penalty
 from stages.plots import curve, histogram, scatter
 
 POINTS = 41
 
 
 def picture(pairs: Pairs, candidates: Candidates, alpha: float, unit: Unit) -> Mapping[str, float]:
-    """Draw the pairs into their artifact; mean margin and mean lengths in characters and in the unit."""
+    """Draw the pairs into their artifact; quantiles of the margin, mean lengths in characters and tokens."""
     rows = list(pairs.rows(["chosen", "rejected", "margin", "chosen_tokens", "rejected_tokens"]))
     margins = [row["margin"] for row in rows]
-    sizes = {
-        side: [length(row[side][0]["content"], row[f"{side}_tokens"], unit) for row in rows]
-        for side in ("chosen", "rejected")
-    }
+
+    def sizes(side: str, unit: Unit) -> list[int]:
+        return [length(row[side][0]["content"], row[f"{side}_tokens"], unit) for row in rows]
+
     histogram(margins, pairs.plots / "margin_histogram.png", "margin", "pairs")
-    scatter(sizes["rejected"], sizes["chosen"], pairs.plots / "length.png", f"rejected ({unit})", f"chosen ({unit})")
+    lengths = sizes("rejected", unit), sizes("chosen", unit)
+    scatter(*lengths, pairs.plots / "length.png", f"rejected ({unit})", f"chosen ({unit})")
     _sweep(pairs, candidates, alpha, unit)
+    deciles = quantiles(margins, n=10) if len(margins) > 1 else margins * 9
     return {
         "margin": fmean(margins),
-        "chosen_length": fmean(sizes["chosen"]),
-        "rejected_length": fmean(sizes["rejected"]),
+        "chosen_characters": fmean(sizes("chosen", "characters")),
+        "rejected_characters": fmean(sizes("rejected", "characters")),
+        "chosen_tokens": fmean(sizes("chosen", "tokens")),
+        "rejected_tokens": fmean(sizes("rejected", "tokens")),
+        "margin_p10": deciles[0],
+        "margin_p50": deciles[4],
+        "margin_p90": deciles[8],
     }
 
 
 def _sweep(pairs: Pairs, candidates: Candidates, alpha: float, unit: Unit) -> None:
     """g over a range of α around the one that was used: as a picture, and as numbers in sweep.json."""
-    if alpha == 0:
-        return
-    alphas = [2 * alpha * step / (POINTS - 1) for step in range(POINTS)]
+    end = 2 * (alpha or typical_penalty(candidates))
+    alphas = [end * step / (POINTS - 1) for step in range(POINTS)]
     gaps: Sequence[float] = [mean_gap(candidates, value) for value in alphas]
     (pairs.path / "sweep.json").write_text(json.dumps({"alpha": alphas, "gap": gaps}), encoding="utf-8")
     curve(alphas, gaps, alpha, pairs.plots / "alpha_sweep.png", f"α per {unit[:-1]}", f"mean length gap ({unit})")

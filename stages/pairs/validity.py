@@ -6,6 +6,7 @@ The one decision: an answer leaves for the first rule that it breaks, and each r
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import groupby
 from math import ceil
 
@@ -55,7 +56,7 @@ class Validity:
                 raise ValueError(f"prompt {prompt_id!r} has {len(rows)} answers, not {self.n}: were some lost?")
             valid = list(self._valid(rows, counts))
             counts["prompts"] += 1
-            if len(valid) < max(2, ceil(self.min_valid * self.n)):
+            if len(valid) < max(2, ceil(Fraction(str(self.min_valid)) * self.n)):
                 counts["too_few_valid"] += 1
                 continue
             yield Candidate(
@@ -76,14 +77,15 @@ class Validity:
                 counts[f"dropped_{rule}"] += 1
 
     def _broken_rule(self, row: Row, seen: set[str]) -> str | None:
-        text = " ".join(row["completion"][0]["content"].split())
+        text = row["completion"][0]["content"].strip()
         if row["finish_reason"] != "stop":
             return "truncated"
         if len(text) <= self.shortest:
             return "empty"
         if len(text) >= self.longest:
             return "overlong"
-        if text in seen:
+        normalised = " ".join(text.split())
+        if normalised in seen:
             return "duplicate"
-        seen.add(text)
+        seen.add(normalised)
         return "unscored" if row["score"] is None else None

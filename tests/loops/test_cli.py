@@ -95,7 +95,7 @@ def test_an_interrupted_run_says_so_and_goes_on(tmp_path):
         "setup:\n  one: {stage: {_target_: tests.loops.toys.Slow, seconds: 600}}\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SELFLOOP_TRUST": "tests"}
-    command = [sys.executable, "-m", "loops", "recipes=slow", "tracker=silent", "closing=''"]
+    command = [sys.executable, "-m", "loops", "recipes=slow", "tracker=silent"]
     running = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 60
     while not list((tmp_path / "store/drafts").glob("*/half")):
@@ -108,6 +108,19 @@ def test_an_interrupted_run_says_so_and_goes_on(tmp_path):
     assert "run the same command again to go on" in told
     assert "Traceback" not in told
     assert "leaked" not in told
+
+
+def test_a_recipe_that_carries_nothing_ends_without_words_about_it(tmp_path):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/one.yaml").write_text(
+        "# @package _global_\n# One.\nname: one\nrounds: 0\ncarry: {}\nround: {}\n"
+        "setup:\n  one: {stage: {_target_: tests.loops.toys.Constant, value: 1}}\n"
+    )
+    done = selfloop("recipes=one", "tracker=silent", "executor=inline", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "one: 1 step run" in done.stdout
+    assert "the model" not in done.stdout
+    assert "dashboard" not in done.stdout
 
 
 def test_another_recipe_that_is_broken_breaks_nothing_but_itself(tmp_path):

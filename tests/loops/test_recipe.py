@@ -70,7 +70,9 @@ def test_three_hundred_rounds_are_planned_at_once():
         ),
         ({"round": {"add": {"stage": {"_target_": "tests.nowhere.Add"}}}}, "there is no module 'tests.nowhere'"),
         ({"round": {"add": {"stage": {"_target_": "os.system"}}}}, "'os.system' is outside what may be run"),
-        ({"round": {"add": {"stage": {"_target_": "loops.executors.Inline"}}}}, "'by'|Inline"),
+        ({"round": {"add": {"inputs": {"left": None}}}}, "round.add.inputs: expected"),
+        ({"carry": {"total": {"init": None}}}, "carry.total: a carry is"),
+        ({"round": {"add": None}, "carry": {"total": {"next": "add"}}}, "carry.total.next: nothing is called 'add'"),
         ({"round": {"add": {"input": {}}}}, "round.add: a node has no 'input'; did you mean 'inputs'"),
         ({"round": {"add": 3}}, "round.add: a node is"),
         ({"round": {"total": {"stage": {"_target_": f"{TOYS}.Spell"}}}}, "'total' is what the rounds carry"),
@@ -85,6 +87,18 @@ def test_what_is_wrong_is_refused_with_where_and_what(changes, message):
     with pytest.raises(RecipeError, match=message) as refused:
         plan(**changes)
     assert "\n" not in str(refused.value)
+
+
+def test_what_does_not_say_what_it_makes_is_no_stage():
+    inline = {"stage": {"_target_": "loops.executors.Inline"}}
+    with pytest.raises(RecipeError, match=r"Inline is no stage"):
+        plan(setup={"inline": inline})
+
+
+def test_a_node_that_is_left_out_cannot_be_read_even_if_the_setup_has_its_name():
+    add = {"stage": {"_target_": f"{TOYS}.Add"}, "inputs": {"left": "start", "right": "step"}}
+    with pytest.raises(RecipeError, match=r"round.add.inputs.left: 'start' is left out"):
+        plan(round={"start": None, "add": add})
 
 
 def test_a_missing_field_is_refused():

@@ -167,6 +167,42 @@ if __name__ == "__main__":
     wait_for(lambda: not any(alive(pid) for pid in pids))
 
 
+def test_a_worker_that_dies_takes_no_other_step_with_it(tmp_path):
+    die = {"stage": {"_target_": f"{TOYS}.DieOnce", "marker": str(tmp_path / "marker")}, "inputs": {"number": "start"}}
+    slow = {"stage": {"_target_": f"{TOYS}.Slow", "seconds": 2}}
+    with pytest.raises(StepFailed) as failed:
+        run(toy(setup={"slow": slow, "fragile": die}), tmp_path, Local(workers=2))
+    assert "setup/fragile failed" in str(failed.value)
+    assert "setup/slow failed" not in str(failed.value)
+    assert (tmp_path / "run/setup/slow/number.json").exists()
+
+
+def test_what_has_changed_since_it_was_planned_is_not_made_under_the_old_key(tmp_path, monkeypatch):
+    from tests.loops.toys import Add
+
+    run(toy(), tmp_path)
+    (order,) = (tmp_path / "run/orders").glob("round-01-add-*.json")
+    subprocess.run(["rm", "-r", str(Store(tmp_path / "store").path(json.loads(order.read_text())["key"]))], check=True)
+    monkeypatch.setattr(Add, "VERSION", 2)
+    from loops.worker import work
+
+    with pytest.raises(StepFailed, match="has changed since it was planned"):
+        work(order)
+
+
+def test_links_of_another_plan_are_removed(tmp_path):
+    run(toy(rounds=3), tmp_path)
+    run(toy(rounds=1, materials={"step": {"stage": {"value": 2.0}}}), tmp_path)
+    assert not (tmp_path / "run/round-02/add").is_symlink()
+    assert value(tmp_path, "final/total") == value(tmp_path, "round-01/add")
+
+
+def test_an_artifact_that_was_half_deleted_is_made_again(tmp_path):
+    run(toy(), tmp_path)
+    (tmp_path / "run/round-02/add/manifest.json").unlink()
+    assert run(toy(), tmp_path).made == ["round-02/add"]
+
+
 def alive(pid):
     try:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0]

@@ -65,6 +65,31 @@ def test_a_longer_loop_has_its_whole_curve_though_most_of_it_was_cached(tmp_path
     assert lengths == [2, 3]
 
 
+def test_a_step_that_was_being_told_when_the_runner_died_is_told_whole(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    run(tmp_path, uri)
+    client, parents, children = runs(uri)
+    client.update_run(children[0].info.run_id, status="RUNNING")
+    run(tmp_path, uri)
+    _, _, children = runs(uri)
+    assert len(children) == 4
+    assert {child.info.status for child in children} == {"FINISHED"}
+    assert parents[0].data.tags["recipe"] == "toy"
+
+
+def test_a_server_that_never_answers_holds_nothing_up_for_long(tmp_path, capsys):
+    import socket
+    import time
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        plan = unroll(load(toy()))
+        tracker = MLflow(uri=f"http://127.0.0.1:{silent.getsockname()[1]}", experiment="test", patience=1)
+        begun = time.monotonic()
+        Runner(Store(tmp_path / "store"), Inline(), [tracker], tmp_path / "run").run(plan)
+    assert time.monotonic() - begun < 8
+    assert "no answer within 1 s" in capsys.readouterr().err
+
+
 def test_a_server_that_is_down_costs_a_warning_and_no_step(tmp_path, capsys):
     run(tmp_path, "http://127.0.0.1:9")
     assert (tmp_path / "run/final/total/number.json").exists()

@@ -47,6 +47,39 @@ def test_where_and_how_fast_it_runs_never_changes_a_key(elsewhere, tmp_path):
     assert plan("dice", elsewhere, cwd=tmp_path) == plan("dice", cwd=tmp_path)
 
 
+def test_a_recipe_overrides_the_defaults_and_a_scale_overrides_the_recipe(monkeypatch, tmp_path):
+    from loops.compose import compose
+
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/mine.yaml").write_text("defaults: [dice]\nname: mine\nrounds: 5\ntraining: {micro_batch: 2}\n")
+    monkeypatch.chdir(tmp_path)
+    mine, paper = compose(["recipes=mine"]), compose(["recipes=mine", "scale=paper"])
+    assert (mine.rounds, mine.training.micro_batch, mine.sizes.samples) == (5, 2, 4)
+    assert (paper.training.micro_batch, paper.training.checkpointing, paper.sizes.samples) == (1, True, 16)
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("zephyr_7b", "<s><|system|>\n </s>\n<|user|>\nHi</s>\n<|assistant|>\n"),
+        (
+            "llama3_8b",
+            "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
+            "<|start_header_id|>assistant<|end_header_id|>\n\n",
+        ),
+    ],
+)
+def test_the_papers_models_have_the_papers_templates(model, expected):
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    from loops.compose import compose
+
+    template = compose(["recipes=dice", f"model={model}"]).chat_template
+    rendered = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(template)
+    words = {"bos_token": "<s>", "eos_token": "</s>", "add_generation_prompt": True}
+    assert rendered.render(messages=[{"role": "user", "content": "Hi"}], **words) == expected
+
+
 def test_a_recipe_fits_on_a_screen_and_begins_with_its_paper():
     for recipe in RECIPES:
         lines = (ROOT / f"recipes/{recipe}.yaml").read_text().splitlines()

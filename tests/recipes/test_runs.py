@@ -46,7 +46,7 @@ def test_two_rounds_run_and_say_what_they_did(finished):
     assert made(printed)[-1] == "round-02/probe"
     assert "dice: 23 steps, 23 to run" in printed
     assert len(made(printed)) == 23
-    for word in ("held-out", "loss", "margin", "the model", "from transformers import pipeline", "make ui"):
+    for word in ("held-out", "loss", "margin", "the model", "from transformers import pipeline"):
         assert word in printed
     assert (place / "runs/dice/final/policy/model.safetensors").exists()
     assert (place / "runs/dice/round-01/mine/plots/margin_histogram.png").exists()
@@ -101,7 +101,10 @@ def test_another_beta_runs_exactly_what_is_downstream(again, tiny_model_path):
 def test_killed_in_the_middle_of_each_step_it_ends_with_the_same_bytes(finished, tiny_model_path, tmp_path):
     """kill -9 of the whole process group when a step's draft has come to be, step after step, then the same command."""
     generator, drafts, met, killed = random.Random(0), tmp_path / "store/drafts", set(), set()
-    long = {os.path.basename(os.readlink(link)) for link in (finished[0] / "runs/dice").glob("*/train")}
+    long, sampled = (
+        {os.path.basename(os.readlink(link)) for link in (finished[0] / "runs/dice").glob(f"*/{node}")}
+        for node in ("train", "generate")
+    )
     while True:
         running = subprocess.Popen(
             command("dice", tiny_model_path),
@@ -116,15 +119,23 @@ def test_killed_in_the_middle_of_each_step_it_ends_with_the_same_bytes(finished,
             _, told = running.communicate(timeout=600)
             assert running.returncode == 0, told
             break
+        if key in sampled:
+            wait_for_part(drafts / key)
         time.sleep(generator.random() if key in long else 0)
         os.killpg(running.pid, signal.SIGKILL)
         running.communicate()
         met.add(key)
         killed |= {key} if (drafts / key).exists() else set()
-    assert long < killed
+    assert long | sampled < killed
     assert len(killed) >= 15, "most steps are to be met in the middle"
     assert artifacts(tmp_path / "store") == artifacts(finished[0] / "store")
     assert not list(drafts.iterdir())
+
+
+def wait_for_part(draft):
+    """Until the first of a sampling's three parts is written, so that there is something to resume from."""
+    while draft.exists() and not (draft / "part-00000.parquet").exists():
+        pass
 
 
 def new_draft(running, drafts, met):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
-    "sizes.prompts=6",
+    "sizes.prompts=40",
     "sizes.offline_pairs=12",
     "sizes.samples=4",
     "sizes.new_tokens=24",

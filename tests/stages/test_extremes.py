@@ -106,6 +106,23 @@ def test_balancing_makes_winners_on_average_no_longer_than_losers(artifact):
     assert {file.name for file in out.plots.iterdir()} == {"margin_histogram.png", "length.png", "alpha_sweep.png"}
 
 
+def test_the_sweep_is_drawn_though_no_penalty_was_needed(artifact):
+    _, metrics, out = mine(artifact, four("p", [0.5, -2.0, 3.0, 1.0]), n=4, length_penalty="balance")
+    assert metrics["alpha"] == 0
+    assert (out.path / "sweep.json").exists()
+    assert (out.plots / "alpha_sweep.png").exists()
+
+
+def test_white_space_inside_an_answer_counts_for_its_length_and_around_it_does_not(artifact):
+    rows = four(
+        "p", [5.0, 3.0, 1.0, 0.0], ("first answer", "second answer", "  third answer \n", "x " + " " * 7000 + "y")
+    )
+    pairs, metrics, _ = mine(artifact, rows, n=4)
+    assert metrics["dropped_overlong"] == 1
+    assert metrics["rejected_characters"] == len("third answer")
+    assert pairs[0]["rejected"][0]["content"] == "  third answer \n"
+
+
 def test_ten_thousand_prompts_are_mined_in_order(artifact):
     rows = [scored(f"p{i // 2}", i % 2, f"answer number {i}", float(i % 2)) for i in range(20_000)]
     pairs, metrics, _ = mine(artifact, rows, n=2)

@@ -93,6 +93,10 @@ GOOD = {"prompt": "Why?", "chosen": "Because.", "rejected": "No."}
         (GOOD | {"prompt": [{"role": "user"}]}, r"row 2, prompt: expected \{role: system | user"),
         (GOOD | {"prompt": [{"role": "bot", "content": "x"}]}, r"row 2, prompt: expected \{role"),
         (GOOD | {"prompt": [{"role": "assistant", "content": "x"}]}, r"row 2, prompt: .* ends with the user"),
+        (
+            GOOD | {"chosen": [{"role": "user", "content": "Other?"}, {"role": "assistant", "content": "x"}]},
+            r"of its prompt",
+        ),
         (GOOD | {"chosen": " "}, r"row 2, chosen: expected an answer of the assistant that is not empty"),
         (GOOD | {"rejected": None}, r"row 2, rejected: expected text or a conversation"),
     ],
@@ -126,6 +130,8 @@ def test_no_row_at_all_is_an_error(artifact, tmp_path):
     ("make", "message"),
     [
         (lambda: LocalPrompts(path="nowhere.jsonl"), "there is no such file"),
+        (lambda: LocalPrompts(path="a.jsonl", limit=-1), "limit at least 1"),
+        (lambda: LocalPrompts(path="a.jsonl", skip=-1), "skip must be at least 0"),
         (lambda: LocalPrompts(path="a.txt"), "expected a file ending in"),
         (lambda: HubModel(repo="a/b", revision="main", dtype="float32"), "revision must be a commit"),
         (lambda: HubPrompts(repo="a/b", revision="v1.0", split="train"), "revision must be a commit"),
@@ -158,6 +164,19 @@ def test_a_file_is_known_by_what_is_in_it_and_not_by_where_it_lies(tmp_path):
     assert fingerprint(LocalPrompts(path=first)) == fingerprint(LocalPrompts(path=copy))
     jsonl(tmp_path / "b.jsonl", GOOD, GOOD)
     assert fingerprint(LocalPrompts(path=first)) != fingerprint(LocalPrompts(path=copy))
+
+
+def test_a_file_that_changed_since_it_was_planned_is_noticed(artifact, tmp_path):
+    stage = LocalPrompts(path=jsonl(tmp_path / "a.jsonl", GOOD))
+    jsonl(tmp_path / "a.jsonl", GOOD, GOOD)
+    with pytest.raises(ValueError, match="has changed since it was planned"):
+        stage(out=artifact(Prompts))
+
+
+def test_a_row_is_known_by_its_line(artifact, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"prompt": "a"}\n\n\n{"prompt": 4}\n')
+    with pytest.raises(ValueError, match="row 4, prompt"):
+        prompts(artifact, str(tmp_path / "a.jsonl"))
 
 
 def test_a_gguf_becomes_an_ordinary_model_with_the_same_weights(artifact, tiny_model, tmp_path):
