@@ -11,11 +11,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from loops.compose import compose, headline, recipes
+from loops.compose import compose, headline, recipes, resolved, section
 from loops.console import Console, plan_lines, say
 from loops.errors import LoopError, RecipeError, nearest
 from loops.executors import Executor
-from loops.recipe import Plan, load, resolved, section, unroll
+from loops.plan import Plan, unroll
+from loops.recipe import load
 from loops.stage import build
 from loops.store import Store
 from loops.tracker import Tracker

@@ -6,6 +6,7 @@ that the same call serves the command line, a scheduler and a test.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hydra import compose as hydra_compose
@@ -57,6 +58,33 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     except (HydraException, OmegaConfBaseException) as wrong:
         hint = " (a key that no file mentions needs a + before it)" if "not in struct" in str(wrong) else ""
         raise RecipeError(f"configuration: {' '.join(str(wrong).split())[:300]}{hint}") from wrong
+
+
+def section(cfg: DictConfig, name: str) -> dict[str, Any]:
+    """A section of the configuration as a plain dictionary, interpolations resolved; empty if there is none.
+
+    Raises:
+        RecipeError: it is no section, or something in it leads nowhere.
+    """
+    found = resolved(cfg, name) or {}
+    if not isinstance(found, dict):
+        raise RecipeError(f"{name}: expected names, got {found!r}")
+    return {str(key): value for key, value in found.items()}
+
+
+def resolved(cfg: DictConfig, path: str) -> Any:
+    """What stands at a dotted path, as plain containers; None if nothing does.
+
+    Raises:
+        RecipeError: something in it has no default or leads nowhere.
+    """
+    try:
+        value = OmegaConf.select(cfg, path)
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    except OmegaConfBaseException as wrong:
+        reason = str(wrong).splitlines()[0]
+        _, missing, key = reason.partition("Missing mandatory value: ")
+        raise RecipeError(f"{path}: {f'{key} has no default; say {key}=...' if missing else reason}") from wrong
 
 
 def _offer_recipes(chosen: str) -> None:

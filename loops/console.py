@@ -15,8 +15,8 @@ from typing import Any
 from rich.console import Console as Terminal
 from rich.table import Table
 
+from loops.plan import Plan, Step
 from loops.provenance import code_hash
-from loops.recipe import Plan, Step
 from loops.store import Manifest, Store
 
 

@@ -1,20 +1,17 @@
-"""Recipes and their unrolling: from configuration to the list of every step of every round, each with its key.
+"""Recipes: what a composed configuration says, checked for its shape and not yet for its sense.
 
-The one decision: the whole plan is known before anything is run, and making it touches no store.
+The one decision: a recipe is a value. It is read once, with every round's numbers in place, and knows no step yet.
 """
 
-import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
+from loops.compose import resolved, section
 from loops.errors import RecipeError, nearest
-from loops.fingerprint import fingerprint, step_key
-from loops.stage import Stage, build, signature
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,35 +45,6 @@ class Recipe:
     rounds: list[dict[str, Node]]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Step:
-    """A node at one place of the unrolled graph. ``key`` is a Merkle hash of its stage and its inputs' keys."""
-
-    id: str
-    node: str
-    round: int
-    config: dict[str, Any]
-    stage: Stage
-    inputs: dict[str, "Step"]
-    key: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Every step in an order in which each follows what it reads, and the steps that the last round hands on."""
-
-    name: str
-    source: str
-    sizes: dict[str, Any]
-    steps: list[Step]
-    carried: dict[str, Step]
-
-    @property
-    def key(self) -> str:
-        """The identity of the whole loop: the same steps in the same places."""
-        return fingerprint([[step.id, step.key] for step in self.steps])
-
-
 def load(cfg: DictConfig) -> Recipe:
     """Read a composed configuration. Materials that nobody reads are left out.
 
@@ -105,58 +73,11 @@ def load(cfg: DictConfig) -> Recipe:
     return Recipe(name=name, source=source, sizes=sizes, setup=materials | setup, carry=carry, rounds=unrolled)
 
 
-def unroll(recipe: Recipe) -> Plan:
-    """The fold over rounds.
-
-    Raises:
-        RecipeError: unknown name, wrong kind, a circle, or anything that a stage refuses.
-    """
-    steps: list[Step] = []
-    scope = _run_through(recipe.setup, "setup", 0, {}, steps)
-    carried = {name: _named(carry.init, scope, f"carry.{name}.init") for name, carry in recipe.carry.items()}
-    for number, nodes in enumerate(recipe.rounds, start=1):
-        for name in nodes.keys() & carried.keys():
-            raise RecipeError(f"round.{name}: {name!r} is what the rounds carry; choose another name for the node")
-        this = _run_through(nodes, f"round-{number:02d}", number, scope | carried, steps)
-        following = {name: _named(carry.next, this, f"carry.{name}.next") for name, carry in recipe.carry.items()}
-        for name, step in following.items():
-            _same_kind(carried[name], step, f"carry.{name}")
-        carried = following
-    return Plan(name=recipe.name, source=recipe.source, sizes=recipe.sizes, steps=steps, carried=carried)
-
-
 def _plain(value: Any) -> Any:
     """Nodes and carries as the dictionaries that they were."""
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
     return asdict(value) if isinstance(value, Node | Carry) else value
-
-
-def section(cfg: DictConfig, name: str) -> dict[str, Any]:
-    """A section of the configuration as a plain dictionary, interpolations resolved; empty if there is none.
-
-    Raises:
-        RecipeError: it is no section, or something in it leads nowhere.
-    """
-    found = resolved(cfg, name) or {}
-    if not isinstance(found, dict):
-        raise RecipeError(f"{name}: expected names, got {found!r}")
-    return {str(key): value for key, value in found.items()}
-
-
-def resolved(cfg: DictConfig, path: str) -> Any:
-    """What stands at a dotted path, as plain containers; None if nothing does.
-
-    Raises:
-        RecipeError: something in it has no default or leads nowhere.
-    """
-    try:
-        value = OmegaConf.select(cfg, path)
-        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-    except OmegaConfBaseException as wrong:
-        reason = str(wrong).splitlines()[0]
-        _, missing, key = reason.partition("Missing mandatory value: ")
-        raise RecipeError(f"{path}: {f'{key} has no default; say {key}=...' if missing else reason}") from wrong
 
 
 def _nodes(cfg: DictConfig, place: str) -> dict[str, Node]:
@@ -200,67 +121,3 @@ def _reached(names: Iterable[str], cfg: DictConfig) -> dict[str, Node]:
             reached[name] = _node(resolved(cfg, f"materials.{name}"), f"materials.{name}")
             waiting += reached[name].inputs.values()
     return {name: reached[name] for name in known if name in reached}
-
-
-def _run_through(
-    nodes: dict[str, Node], place: str, number: int, scope: Mapping[str, Step], steps: list[Step]
-) -> dict[str, Step]:
-    """Turn a place's nodes into steps, each after what it reads; the scope with this place's steps added."""
-    this: dict[str, Step] = {}
-
-    def visit(name: str, trail: tuple[str, ...]) -> Step:
-        if name in trail:
-            raise RecipeError(f"{place}: {' -> '.join([*trail, name])} is a circle")
-        if name not in this:
-            node = nodes[name]
-            sources = {
-                key: visit(read, (*trail, name))
-                if read in nodes
-                else _named(read, scope, f"{place}/{name}.inputs.{key}", also=nodes)
-                for key, read in node.inputs.items()
-            }
-            this[name] = _step(node, f"{place}/{name}", name, number, sources)
-            steps.append(this[name])
-        return this[name]
-
-    for name in nodes:
-        visit(name, ())
-    return {**scope, **this}
-
-
-def _step(node: Node, id: str, name: str, number: int, inputs: dict[str, Step]) -> Step:
-    stage: Stage = build(node.stage, id)
-    takes = signature(stage).inputs
-    for key in inputs:
-        if key not in takes:
-            raise RecipeError(f"{id}: {type(stage).__name__} reads nothing called {key!r}{nearest(key, takes)}")
-    for key, kind in takes.items():
-        if key not in inputs:
-            if inspect.signature(type(stage).__call__).parameters[key].default is inspect.Parameter.empty:
-                raise RecipeError(
-                    f"{id}: {type(stage).__name__} also reads {key!r} ({kind.__name__}); name it in inputs"
-                )
-            continue
-        made = signature(inputs[key].stage).output
-        if not issubclass(made, kind):
-            raise RecipeError(f"{id}: {key} takes {kind.__name__}, but {inputs[key].id} makes {made.__name__}")
-    keys = {key: step.key for key, step in inputs.items()}
-    try:
-        key = step_key(stage, keys)
-    except TypeError as wrong:
-        raise RecipeError(f"{id}: {wrong}") from wrong
-    return Step(id=id, node=name, round=number, config=node.stage, stage=stage, inputs=inputs, key=key)
-
-
-def _named(name: str, scope: Mapping[str, Step], where: str, also: Iterable[str] = ()) -> Step:
-    if name not in scope:
-        raise RecipeError(f"{where}: nothing is called {name!r}{nearest(name, [*scope, *also])}")
-    return scope[name]
-
-
-def _same_kind(before: Step, after: Step, where: str) -> None:
-    first, second = signature(before.stage).output, signature(after.stage).output
-    if first is not second:
-        raise RecipeError(
-            f"{where}: begins as {first.__name__} ({before.id}) and goes on as {second.__name__} ({after.id})"
-        )

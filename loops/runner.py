@@ -15,7 +15,7 @@ from pathlib import Path
 
 from loops.errors import StepFailed
 from loops.executors import Executor
-from loops.recipe import Plan, Step
+from loops.plan import Plan, Step
 from loops.store import Store
 from loops.tracker import Tracker
 

@@ -16,8 +16,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Protocol
 
+from loops.plan import Plan, Step
 from loops.provenance import provenance
-from loops.recipe import Plan, Step
 from loops.store import Manifest
 
 QUIETLY = {

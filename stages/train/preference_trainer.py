@@ -4,7 +4,6 @@ The one decision: the trainer is fed token ids and reference log-probs, so nothi
 through a reference here; three of its methods are replaced and everything else is trl's.
 """
 
-import json
 import math
 import random
 from collections.abc import Mapping
@@ -14,13 +13,10 @@ from typing import TYPE_CHECKING, Any
 from stages.artifacts import Model, Row
 from stages.progress import progress
 from stages.seeds import derive
+from stages.train.curve import recorder, summary, write
 
 if TYPE_CHECKING:
     from stages.train.dpo import DPO
-
-TOLD = ("loss", "grad_norm", "learning_rate", "margin", "accuracy", "chosen_logp_change", "rejected_logp_change")
-TOLERANCE = 0.05
-"""How far the first loss against one's own reference may be from ln 2: about what bfloat16 noise does to it."""
 
 
 def train(settings: "DPO", rows: list[Row], policy: Model, out: Model, from_reference: bool) -> dict[str, float]:
@@ -43,7 +39,7 @@ def train(settings: "DPO", rows: list[Row], policy: Model, out: Model, from_refe
             args=_arguments(settings, out.scratch),
             train_dataset=Dataset.from_list(in_order(rows, settings.max_steps * settings.batch, settings.seed)),
             processing_class=load_tokenizer(policy),
-            callbacks=[_recorder(curve, bar, from_reference)],
+            callbacks=[recorder(curve, bar, from_reference)],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
@@ -51,8 +47,8 @@ def train(settings: "DPO", rows: list[Row], policy: Model, out: Model, from_refe
     model.to(getattr(torch, settings.dtype)).save_pretrained(out.path)
     load_tokenizer(policy).save_pretrained(out.path)
     assert end_of_turn(out) == end_of_turn(policy), "training must not change how a turn ends"
-    (out.path / "curve.jsonl").write_text("".join(json.dumps(row) + "\n" for row in curve), encoding="utf-8")
-    return _summary(curve)
+    write(curve, out)
+    return summary(curve)
 
 
 def in_order(rows: list[Row], count: int, seed: int) -> list[Row]:
@@ -133,46 +129,3 @@ def _trainer_class() -> type:
             return dpo(gap, self.beta).mean()
 
     return PreferenceTrainer
-
-
-def _recorder(curve: list[dict[str, float]], bar: Any, from_reference: bool) -> Any:
-    """A callback that keeps the curve and stops a training whose numbers are wrong."""
-    from transformers import TrainerCallback
-
-    class Recorder(TrainerCallback):  # type: ignore[misc]
-        def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float], **_: Any) -> None:
-            if "loss" not in logs:
-                return
-            curve.append({"step": state.global_step, **{name: float(logs[name]) for name in TOLD if name in logs}})
-            _check(curve, from_reference)
-            bar.update(1)
-
-    return Recorder()
-
-
-def _check(curve: list[dict[str, float]], from_reference: bool) -> None:
-    """
-    Raises:
-        ValueError: the newest loss or gradient is not a number, or the first loss is not ln 2 where it must be.
-    """
-    newest = curve[-1]
-    for name in ("loss", "grad_norm"):
-        if not math.isfinite(newest.get(name, 0.0)):
-            raise ValueError(f"{name} is {newest[name]} at step {newest['step']}: the learning rate may be too high")
-    if from_reference and len(curve) == 1 and abs(newest["loss"] - math.log(2)) > TOLERANCE:
-        raise ValueError(
-            f"the first loss is {newest['loss']:.4f}, but against its own reference it must be ln 2 = 0.6931: the "
-            "reference log-probs were made with other weights, another chat template or another precision"
-        )
-
-
-def _summary(curve: list[dict[str, float]]) -> dict[str, float]:
-    first, last = curve[0], curve[-1]
-    return {
-        "first_loss": first["loss"],
-        "last_loss": last["loss"],
-        "last_margin": last["margin"],
-        "last_accuracy": last["accuracy"],
-        "chosen_logp_change": last["chosen_logp_change"],
-        "rejected_logp_change": last["rejected_logp_change"],
-    }

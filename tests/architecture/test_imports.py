@@ -26,10 +26,10 @@ def test_a_module_says_what_it_is_and_stays_small(path):
     text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
     assert ast.get_docstring(tree), "a module opens with what it is"
-    assert len(text.splitlines()) <= 270
+    assert len(text.splitlines()) <= (200 if "loops" in path.parts else 155)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno - node.lineno < 45, f"{node.name} has grown"
+            assert node.end_lineno - node.lineno <= 40, f"{node.name} has grown"
 
 
 def test_only_the_tracker_talks_to_mlflow():

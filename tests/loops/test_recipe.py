@@ -3,7 +3,8 @@
 import pytest
 
 from loops.errors import RecipeError
-from loops.recipe import load, unroll
+from loops.plan import unroll
+from loops.recipe import load
 from tests.loops.recipes import TOYS, toy
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from loops.errors import StepFailed
 from loops.executors import Inline, Local
-from loops.recipe import load, unroll
+from loops.plan import unroll
+from loops.recipe import load
 from loops.runner import Runner
 from loops.store import Store
 from tests.loops.recipes import TOYS, toy
@@ -147,7 +148,8 @@ os.environ["SELFLOOP_TRUST"] = "tests"
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from pathlib import Path
 from loops.executors import Local
-from loops.recipe import load, unroll
+from loops.plan import unroll
+from loops.recipe import load
 from loops.runner import Runner
 from loops.store import Store
 from tests.loops.recipes import TOYS, toy

@@ -3,7 +3,8 @@
 import pytest
 
 from loops.executors import Inline
-from loops.recipe import load, unroll
+from loops.plan import unroll
+from loops.recipe import load
 from loops.runner import Runner
 from loops.store import Store
 from loops.tracker import MLflow

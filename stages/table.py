@@ -1,0 +1,97 @@
+"""Artifacts as directories, and tables of rows in them.
+
+The one decision: a table is numbered parquet parts, each whole or absent, so a stage that is interrupted goes on behind
+the last part, and a reader streams whatever there is of them.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+Row = dict[str, Any]
+PART_ROWS = 4096
+
+
+class Artifact:
+    """A directory. Its name is its identity: in a store, the key of the step that made it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def identity(self) -> str:
+        """What tells this artifact from others."""
+        return self.path.name
+
+    @property
+    def plots(self) -> Path:
+        """Where pictures go that belong to the artifact."""
+        (self.path / "plots").mkdir(parents=True, exist_ok=True)
+        return self.path / "plots"
+
+    @property
+    def scratch(self) -> Path:
+        """Where a stage keeps what it resumes from; never part of the artifact."""
+        (self.path / "scratch").mkdir(parents=True, exist_ok=True)
+        return self.path / "scratch"
+
+
+class Table(Artifact):
+    """Rows in numbered parquet parts, in input order. ``COLUMNS`` maps each column to its type; any may be null."""
+
+    COLUMNS: ClassVar[Mapping[str, str]] = {}
+
+    def rows(self, columns: list[str] | None = None) -> Iterator[Row]:
+        """Stream the rows, or only some of their columns, in order."""
+        import pyarrow.parquet as parquet
+
+        for part in sorted(self.path.glob("part-*.parquet")):
+            for batch in parquet.ParquetFile(part).iter_batches(batch_size=1024, columns=columns):
+                yield from batch.to_pylist()
+
+    def __len__(self) -> int:
+        import pyarrow.parquet as parquet
+
+        return sum(parquet.ParquetFile(part).metadata.num_rows for part in self.path.glob("part-*.parquet"))
+
+    def write(self, rows: Iterable[Row]) -> int:
+        """Write all rows, streaming, and return how many there were."""
+        iterator, index, count = iter(rows), 0, 0
+        while chunk := list(islice(iterator, PART_ROWS)):
+            self.write_part(index, chunk)
+            index, count = index + 1, count + len(chunk)
+        if index == 0:
+            self.write_part(0, [])
+        return count
+
+    def write_part(self, index: int, rows: list[Row]) -> None:
+        """Write one part, whole or not at all."""
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+
+        table = pa.Table.from_pylist(rows, schema=_schema(self.COLUMNS))
+        draft = self.path / f".part-{index:05d}"
+        parquet.write_table(table, draft, compression="zstd")
+        os.replace(draft, self._part(index))
+
+    def has_part(self, index: int) -> bool:
+        """Whether a part was written before an interruption."""
+        return self._part(index).exists()
+
+    def _part(self, index: int) -> Path:
+        return self.path / f"part-{index:05d}.parquet"
+
+
+def _schema(columns: Mapping[str, str]) -> Any:
+    import pyarrow as pa
+
+    types = {
+        "text": pa.string(),
+        "integer": pa.int64(),
+        "number": pa.float64(),
+        "integers": pa.list_(pa.int32()),
+        "messages": pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
+    }
+    return pa.schema([(name, types[type]) for name, type in columns.items()])
