@@ -35,8 +35,11 @@ class Completions(Table):
 
 
 class Scores(Completions):
-    """Completions with a score: higher is better, null where none could be had. Log-probs are token sums in nats;
-    ``scored_policy`` is the identity of the model that gave ``policy_logp``."""
+    """Completions with a score: higher is better, null where none could be had.
+
+    Log-probs are token sums in nats; ``scored_policy`` is the identity of the model that gave ``policy_logp``;
+    ``score_noise`` is how far a score moves when it is computed again in another batch, null if nobody measured it.
+    """
 
     COLUMNS: ClassVar = {
         **Completions.COLUMNS,
@@ -44,6 +47,7 @@ class Scores(Completions):
         "policy_logp": "number",
         "reference_logp": "number",
         "scored_policy": "text",
+        "score_noise": "number",
     }
 
 

@@ -18,6 +18,8 @@ from stages.pairs.validity import RULES, Validity
 class Extremes:
     """chosen = highest, rejected = lowest penalised score (DICE; with no penalty, Self-Rewarding).
 
+    A margin that is not above the measured noise of the scores is a tie: it is dropped and counted.
+
     Args:
         n: answers a prompt, at least two; a prompt that has another number is an error.
         length_penalty: α of s − α·length, or ``balance`` for the α that makes the mean length gap vanish (DICE).
@@ -51,10 +53,11 @@ class Extremes:
         numbers = [(candidate.scores, candidate.lengths) for candidate in candidates]
         alpha = balancing_penalty(numbers) if self.length_penalty == "balance" else self.length_penalty
         chosen: dict[int, tuple[int, int, float]] = {}
-        for places, (values, lengths) in zip((candidate.places for candidate in candidates), numbers, strict=True):
+        for candidate in candidates:
+            values, lengths, places = candidate.scores, candidate.lengths, candidate.places
             best, worst = best_and_worst(values, lengths, alpha)
             margin = values[best] - values[worst] - alpha * (lengths[best] - lengths[worst])
-            if margin > 0:
+            if margin > candidate.noise:
                 chosen[places[0]] = (places[best], places[worst], margin)
         counts["ties"] = len(candidates) - len(chosen)
         pairs = out.write(self._pairs(scores, chosen))

@@ -18,11 +18,12 @@ RULES = ("truncated", "empty", "overlong", "duplicate", "unscored")
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A prompt's valid answers: their places among all rows, their scores and their lengths."""
+    """A prompt's valid answers: their places among all rows, their scores and lengths, and the noise of a score."""
 
     places: list[int]
     scores: list[float]
     lengths: list[float]
+    noise: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class Validity:
         Raises:
             ValueError: a prompt has more or fewer than n answers: some were lost, or n is wrong.
         """
-        columns = ["prompt_id", "completion", "finish_reason", "completion_tokens", "score"]
+        columns = ["prompt_id", "completion", "finish_reason", "completion_tokens", "score", "score_noise"]
         numbered = enumerate(scores.rows(columns))
         for prompt_id, group in groupby(numbered, key=lambda entry: entry[1]["prompt_id"]):
             rows = list(group)
@@ -65,6 +66,7 @@ class Validity:
                 lengths=[
                     float(length(row["completion"][0]["content"], row["completion_tokens"], unit)) for _, row in valid
                 ],
+                noise=max(row["score_noise"] or 0.0 for _, row in valid),
             )
 
     def _valid(self, rows: list[tuple[int, Row]], counts: Counter[str]) -> Iterator[tuple[int, Row]]:

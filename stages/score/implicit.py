@@ -4,8 +4,10 @@ The one decision: a generated answer is scored on the ids that were generated, n
 cut-off or over-long one keeps a null score instead of a number that means something else.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, ClassVar, Literal
 
 from stages.artifacts import Completions, Model, Row, Scores
@@ -13,6 +15,8 @@ from stages.progress import progress
 
 ROWS = 256
 """Answers that are scored and written as one part."""
+REPEATED = 8
+"""Answers that are scored twice, together and alone, to measure the noise of a score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +56,13 @@ class ImplicitReward:
         check_precision(policy, reference)
 
         models = load_model(policy), load_model(reference)
+        noise = self._noise(completions, models)
         with progress("scoring", len(completions), "answers") as bar:
             for index, rows in enumerate(_chunks(completions)):
                 if not out.has_part(index):
-                    out.write_part(index, self._scored(rows, models, policy.identity))
+                    out.write_part(index, self._scored(rows, models, policy.identity, noise))
                 bar.update(len(rows))
-        return _metrics(out)
+        return {**_metrics(out), "noise": noise}
 
     def _check(self, policy: Model, reference: Model) -> None:
         if policy.identity == reference.identity:
@@ -72,15 +77,29 @@ class ImplicitReward:
                 "that log-ratio is not its DPO reward. Carry the training reference, or say reference_is: fixed"
             )
 
-    def _scored(self, rows: list[Row], models: tuple[Any, Any], scored_policy: str) -> list[Row]:
+    def _noise(self, completions: Completions, models: tuple[Any, Any]) -> float:
+        """How far a score moves when the same answer is scored in another batch, root mean square, in nats."""
         from stages.engines.logprobs import score_sequences
 
-        sequences = [(row["prompt_tokens"], row["completion_tokens"]) for row in rows]
-        fits = [i for i, (prompt, answer) in enumerate(sequences) if len(prompt) + len(answer) <= self.max_tokens]
-        fits = [i for i in fits if rows[i]["finish_reason"] == "stop"]
-        chosen = [sequences[i] for i in fits]
+        scorable = (row for row in completions.rows() if self._scorable(row))
+        sequences = [(row["prompt_tokens"], row["completion_tokens"]) for row in islice(scorable, REPEATED)]
+        together, alone = (
+            [dict(score_sequences(model, sequences, tokens)) for model in models] for tokens in (self.batch_tokens, 1)
+        )
+        moved = [(together[0][i] - together[1][i]) - (alone[0][i] - alone[1][i]) for i in range(len(sequences))]
+        return math.sqrt(sum(difference**2 for difference in moved) / max(1, len(moved)))
+
+    def _scorable(self, row: Row) -> bool:
+        whole = len(row["prompt_tokens"]) + len(row["completion_tokens"]) <= self.max_tokens
+        return whole and row["finish_reason"] == "stop"
+
+    def _scored(self, rows: list[Row], models: tuple[Any, Any], scored_policy: str, noise: float) -> list[Row]:
+        from stages.engines.logprobs import score_sequences
+
+        fits = [i for i, row in enumerate(rows) if self._scorable(row)]
+        sequences = [(rows[i]["prompt_tokens"], rows[i]["completion_tokens"]) for i in fits]
         sums: list[dict[int, float]] = [
-            {fits[place]: value for place, value in score_sequences(model, chosen, self.batch_tokens)}
+            {fits[place]: value for place, value in score_sequences(model, sequences, self.batch_tokens)}
             for model in models
         ]
         return [
@@ -90,6 +109,7 @@ class ImplicitReward:
                 "reference_logp": sums[1].get(i),
                 "score": sums[0][i] - sums[1][i] if i in sums[0] else None,
                 "scored_policy": scored_policy,
+                "score_noise": noise,
             }
             for i, row in enumerate(rows)
         ]

@@ -81,6 +81,14 @@ def test_a_tie_gives_no_pair_and_is_counted(artifact):
     assert metrics["ties"] == 1
 
 
+def test_a_margin_within_the_noise_of_the_scores_is_a_tie(artifact):
+    close = four("close", [1.0, 1.1, 1.2, 1.3], score_noise=0.5)
+    clear = four("clear", [1.0, 1.1, 1.2, 1.6], score_noise=0.5)
+    rows, metrics, _ = mine(artifact, close + clear, n=4)
+    assert [row["prompt_id"] for row in rows] == ["clear"]
+    assert metrics["ties"] == 1
+
+
 def test_when_nothing_is_left_the_step_stops_and_says_why(artifact):
     with pytest.raises(ValueError, match=r"no pair is left of 1 prompts: .*dropped unscored 4"):
         mine(artifact, four("p", [None] * 4), n=4)

@@ -77,6 +77,12 @@ def test_a_reference_that_the_policy_was_not_trained_against_is_refused(artifact
     score(artifact, answers, other_model, tiny_model)
 
 
+def test_the_noise_of_a_score_is_measured_and_small_in_float32(artifact, answers, tiny_model, other_model):
+    rows, metrics, _ = score(artifact, answers, other_model, tiny_model)
+    assert 0 <= metrics["noise"] < 1e-3
+    assert {row["score_noise"] for row in rows} == {metrics["noise"]}
+
+
 def test_the_scores_are_drawn(artifact, answers, tiny_model, other_model):
     _, _, out = score(artifact, answers, other_model, tiny_model)
     assert (out.plots / "reward_histogram.png").stat().st_size > 1000
