@@ -1,6 +1,6 @@
 # Everything a person does with this project. `make help` says what; a recipe in recipes/ is a target of its own.
 SHELL   := /bin/bash
-PYTHON  ?= python3.11
+PYTHON  ?= $(shell command -v python3.11 || echo python3)
 VENV    ?= .venv
 RECIPE  ?= dice
 RECIPES := $(basename $(notdir $(wildcard recipes/*.yaml)))
