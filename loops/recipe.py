@@ -86,7 +86,9 @@ def _nodes(cfg: DictConfig, place: str) -> dict[str, Node]:
     for name, node in nodes.items():
         for key, read in node.inputs.items():
             if read in entries and read not in nodes:
-                raise RecipeError(f"{place}.{name}.inputs.{key}: {read!r} is left out; leave {name!r} out too")
+                raise RecipeError(
+                    f"{place}.{name}.inputs.{key}: {read!r} is left out; read another or leave {name!r} out too"
+                )
     return nodes
 
 

@@ -63,11 +63,14 @@ class Store:
         _sync_tree(draft)
         target = self.path(manifest.key)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if self.read(manifest.key) is not None:
-            shutil.rmtree(draft)
-            return
-        shutil.rmtree(target, ignore_errors=True)  # what an interrupted deletion may have left
-        os.rename(draft, target)
+        try:
+            os.rename(draft, target)
+        except OSError:
+            if self.read(manifest.key) is not None:
+                shutil.rmtree(draft)
+                return
+            shutil.rmtree(target)  # what an interrupted deletion has left: no artifact
+            os.rename(draft, target)
         _sync(target.parent)
 
     @contextmanager

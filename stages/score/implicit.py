@@ -84,7 +84,8 @@ class ImplicitReward:
         scorable = (row for row in completions.rows() if self._scorable(row))
         sequences = [(row["prompt_tokens"], row["completion_tokens"]) for row in islice(scorable, REPEATED)]
         together, alone = (
-            [dict(score_sequences(model, sequences, tokens)) for model in models] for tokens in (self.batch_tokens, 1)
+            [dict(score_sequences(model, sequences, tokens)) for model in models]
+            for tokens in (REPEATED * self.max_tokens, 1)
         )
         moved = [(together[0][i] - together[1][i]) - (alone[0][i] - alone[1][i]) for i in range(len(sequences))]
         return math.sqrt(sum(difference**2 for difference in moved) / max(1, len(moved)))
