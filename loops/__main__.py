@@ -1,9 +1,10 @@
 """The command line: ``python -m loops [run|plan] recipes=NAME [key=value ...]``: compose, plan, print, run.
 
-Exit codes: 0 done, 1 refused while planning, 2 a step failed, 130 interrupted.
+Exit codes: 0 done, 1 refused while planning, 2 a step failed, 130 interrupted, 141 nobody reads what is printed.
 """
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -43,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LoopError as refused:
         print(f"{type(refused).__name__}: {refused}", file=sys.stderr)
         return 1 if isinstance(refused, RecipeError) else 2
+    except BrokenPipeError:  # whoever read our output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("\ninterrupted; what had finished is kept: run the same command again to go on", file=sys.stderr)
         return 130

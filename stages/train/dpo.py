@@ -30,9 +30,11 @@ class DPO:
             Training itself always keeps float32 weights.
         micro_batch: pairs that are in memory at once, a divisor of the batch; speed only.
         checkpointing: compute activations twice instead of keeping them; memory only.
+        checkpoint_every: optimizer steps after which a killed training can go on from there with the same trajectory.
     """
 
     VERSION: ClassVar[int] = 1
+    RESUMES: ClassVar[bool] = True
 
     beta: float
     learning_rate: float
@@ -46,9 +48,19 @@ class DPO:
     dtype: Literal["float32", "bfloat16"] = "float32"
     micro_batch: int = field(default=4, compare=False)
     checkpointing: bool = field(default=False, compare=False)
+    checkpoint_every: int = field(default=50, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("beta", "learning_rate", "max_steps", "batch", "max_tokens", "max_grad_norm", "micro_batch"):
+        for name in (
+            "beta",
+            "learning_rate",
+            "max_steps",
+            "batch",
+            "max_tokens",
+            "max_grad_norm",
+            "micro_batch",
+            "checkpoint_every",
+        ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
         if self.batch % min(self.batch, self.micro_batch):

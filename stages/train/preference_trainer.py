@@ -1,7 +1,7 @@
 """trl's DPOTrainer around our log-prob function and our losses.
 
 The one decision: the trainer is fed token ids and reference log-probs, so nothing is rendered, tokenised or passed
-through a reference here; three of its methods are replaced and everything else is trl's.
+through a reference here; a few of its methods are replaced and everything else is trl's.
 """
 
 import math
@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 from stages.artifacts import Model, Row
 from stages.progress import progress
 from stages.seeds import derive
-from stages.train.curve import recorder, summary, write
+from stages.train.curve import keep, watcher
 
 if TYPE_CHECKING:
     from stages.train.dpo import DPO
 
 
 def train(settings: "DPO", rows: list[Row], policy: Model, out: Model, from_reference: bool) -> dict[str, float]:
-    """Train and save; returns first and last loss and what the pairs' log-probs did.
+    """Train, from the last checkpoint if an earlier attempt left one, and save.
+
+    Returns first and last loss and what the pairs' log-probs did.
 
     Args:
         from_reference: whether the policy begins as its own reference, so that the first loss must be ln 2.
@@ -28,27 +30,26 @@ def train(settings: "DPO", rows: list[Row], policy: Model, out: Model, from_refe
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, GenerationConfig, PrinterCallback
+    from transformers.trainer_utils import get_last_checkpoint
 
     from stages.engines.models import end_of_turn, load_tokenizer
 
     model = AutoModelForCausalLM.from_pretrained(policy.path, dtype=torch.float32, local_files_only=True)
-    curve: list[dict[str, float]] = []
     with progress("training", settings.max_steps, "steps") as bar:
         trainer = _trainer_class()(
             model=model,
             args=_arguments(settings, out.scratch),
             train_dataset=Dataset.from_list(in_order(rows, settings.max_steps * settings.batch, settings.seed)),
             processing_class=load_tokenizer(policy),
-            callbacks=[recorder(curve, bar, from_reference)],
+            callbacks=[watcher(bar, from_reference)],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train()
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out.scratch)))
     model.generation_config = GenerationConfig.from_pretrained(policy.path, local_files_only=True)
     model.to(getattr(torch, settings.dtype)).save_pretrained(out.path)
     load_tokenizer(policy).save_pretrained(out.path)
     assert end_of_turn(out) == end_of_turn(policy), "training must not change how a turn ends"
-    write(curve, out)
-    return summary(curve)
+    return keep(trainer.state.log_history, out)
 
 
 def in_order(rows: list[Row], count: int, seed: int) -> list[Row]:
@@ -88,7 +89,9 @@ def _arguments(settings: "DPO", scratch: Path) -> Any:
         dataloader_pin_memory=best_device() == "cuda",
         seed=settings.seed,
         logging_steps=1,
-        save_strategy="no",
+        save_strategy="steps" if settings.checkpoint_every < settings.max_steps else "no",
+        save_steps=settings.checkpoint_every,
+        save_total_limit=1,
         report_to="none",
         disable_tqdm=True,
         train_sampling_strategy="sequential",
@@ -111,6 +114,9 @@ def _trainer_class() -> type:
 
         def _precompute_ref_logps(self, dataset: Any, *arguments: Any) -> Any:
             return dataset
+
+        def create_model_card(self, *arguments: Any, **options: Any) -> None:
+            """A checkpoint is for resuming only."""
 
         def _compute_loss(self, model: Any, inputs: Mapping[str, "torch.Tensor"], return_outputs: bool) -> Any:
             assert not return_outputs

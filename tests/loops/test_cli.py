@@ -68,6 +68,14 @@ def test_the_plan_of_dice_names_every_step_and_imports_no_torch(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_reader_that_goes_away_gets_no_traceback(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = f"{sys.executable} -m loops plan recipes=dice rounds=300 | head -1"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+
+
 def test_help_lists_the_recipes(tmp_path):
     done = selfloop("--help", cwd=tmp_path)
     assert done.returncode == 0

@@ -41,7 +41,15 @@ def test_the_plan_is_the_golden_one(recipe, choice, tmp_path, request):
 
 @pytest.mark.parametrize(
     "elsewhere",
-    ["executor=inline", "tracker=silent", "engine.rows=8", "training.micro_batch=1", "store=other", "run=name"],
+    [
+        "executor=inline",
+        "tracker=silent",
+        "engine.rows=8",
+        "training.micro_batch=1",
+        "training.checkpoint_every=3",
+        "store=other",
+        "run=name",
+    ],
 )
 def test_where_and_how_fast_it_runs_never_changes_a_key(elsewhere, tmp_path):
     assert plan("dice", elsewhere, cwd=tmp_path) == plan("dice", cwd=tmp_path)

@@ -14,6 +14,7 @@ SMALL = [
     "sizes.train_steps=3",
     "sizes.batch=4",
     "sizes.learning_rate=1e-3",
+    "training.checkpoint_every=1",
     "sampling.temperature=1.0",
     "sampling.top_p=1.0",
     "+materials.probe_pairs.stage.limit=8",

@@ -107,6 +107,32 @@ def test_a_micro_batch_that_does_not_divide_the_batch_is_refused():
         DPO(beta=0.1, learning_rate=1e-6, max_steps=6, batch=8, micro_batch=3)
 
 
+def test_a_training_that_was_interrupted_goes_on_from_its_checkpoint_to_the_same_bytes(
+    artifact, tiny_model, monkeypatch
+):
+    from stages.train import curve
+
+    whole, _ = train(artifact, artifact(Pairs, PAIRS), tiny_model, tiny_model, max_steps=7)
+    out, steps, check = artifact(Model), [], curve.check
+    stage = DPO(beta=0.1, learning_rate=1e-3, max_steps=7, batch=8, checkpoint_every=2)
+
+    def interrupted(step, logs, from_reference):
+        steps.append(step)
+        if steps == [1, 2, 3, 4, 5]:
+            raise KeyboardInterrupt
+        check(step, logs, from_reference)
+
+    monkeypatch.setattr(curve, "check", interrupted)
+    inputs = {"pairs": artifact(Pairs, PAIRS), "policy": tiny_model, "reference": tiny_model, "out": out}
+    with pytest.raises(KeyboardInterrupt):
+        stage(**inputs)
+    metrics = stage(**inputs)
+    assert steps == [1, 2, 3, 4, 5, 5, 6, 7], "it went on behind step 4"
+    assert metrics["first_loss"] == pytest.approx(math.log(2), abs=1e-4)
+    for name in ("model.safetensors", "curve.jsonl"):
+        assert (out.path / name).read_bytes() == (whole.path / name).read_bytes()
+
+
 def test_log_probs_that_the_reference_gave_are_not_computed_again(artifact, tiny_model, other_model):
     known = artifact(Pairs)
     LogProbs()(pairs=artifact(Pairs, PAIRS), model=tiny_model, out=known)
