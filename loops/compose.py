@@ -105,6 +105,6 @@ def _known_choice(override: str) -> None:
     """Refuse an unknown recipe, model, data set, engine, ... with the nearest match."""
     group, equals, choice = override.partition("=")
     folder = home() / "conf" / group
-    choices = set(recipes()) if group == "recipes" else {file.stem for file in folder.glob("*.yaml")}
+    choices = set(recipes()) if group == "recipes" else {file.stem for file in folder.glob("[!_]*.yaml")}
     if equals and choices and choice not in choices:
         raise RecipeError(f"{group}: there is no {choice!r}{nearest(choice, choices)}")
