@@ -1,6 +1,7 @@
 """The command line as a person meets it: one line for what is refused, and exit codes."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -96,7 +97,8 @@ def test_a_recipe_of_ones_own_is_found_where_one_stands(tmp_path):
     assert "round-01/generate" not in different
 
 
-def test_an_interrupted_run_says_so_and_goes_on(tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_so_and_goes_on(how, tmp_path):
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes/slow.yaml").write_text(
         "# @package _global_\n# Slow.\nname: slow\nrounds: 0\ncarry: {}\nround: {}\n"
@@ -104,13 +106,20 @@ def test_an_interrupted_run_says_so_and_goes_on(tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SELFLOOP_TRUST": "tests"}
     command = [sys.executable, "-m", "loops", "recipes=slow", "tracker=silent"]
-    running = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    )
     end = time.monotonic() + 60
     while not list((tmp_path / "store/drafts").glob("*/half")):
         assert running.poll() is None, running.communicate()[1]
         assert time.monotonic() < end
         time.sleep(0.05)
-    running.send_signal(2)
+    running.send_signal(how)
     _, told = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "run the same command again to go on" in told
