@@ -10,16 +10,9 @@ import inspect
 import os
 import typing
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 from loops.errors import RecipeError, nearest
-
-
-class Kind(Protocol):
-    """A kind of artifact: a typed view of one directory."""
-
-    def __init__(self, path: Path) -> None: ...
 
 
 class Stage(Protocol):

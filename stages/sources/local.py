@@ -42,7 +42,7 @@ class LocalPrompts:
     def __call__(self, *, out: Prompts) -> Mapping[str, float]:
         """Every selected row."""
         rows = selected(read(self.path, self.sha256), self.skip, self.limit, self.shuffle)
-        return {"prompts": _some(out.write(converted(rows, self.columns, self.path)), self.path)}
+        return {"prompts": out.write(converted(rows, self.columns, self.path))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class LocalPairs:
     def __call__(self, *, out: Pairs) -> Mapping[str, float]:
         """Every selected row."""
         rows = selected(read(self.path, self.sha256), self.skip, self.limit, self.shuffle)
-        return {"pairs": _some(out.write(converted(rows, self.columns, self.path)), self.path)}
+        return {"pairs": out.write(converted(rows, self.columns, self.path))}
 
 
 def _known(path: str) -> str:
@@ -131,9 +131,3 @@ def _csv(path: Path) -> list[Numbered]:
 
 
 READERS = {".jsonl": _jsonl, ".parquet": _parquet, ".csv": _csv}
-
-
-def _some(count: int, path: str) -> float:
-    if count == 0:
-        raise ValueError(f"{path}: no row is left after skip and limit")
-    return count

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from stages.artifacts import Model
+from stages.sources.files import file_hash
 from stages.sources.revision import check_revision
 
 Dtype = Literal["float32", "bfloat16"]
@@ -82,8 +83,7 @@ class LocalModel:
             raise ValueError(f"{self.path}: expected a model directory with *.safetensors")
         whole = hashlib.sha256()
         for file in files:
-            with file.open("rb") as opened:
-                whole.update(f"{file.name}:{hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
+            whole.update(f"{file.name}:{file_hash(str(file))}\n".encode())
         return whole.hexdigest()
 
 

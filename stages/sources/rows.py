@@ -44,8 +44,10 @@ def converted(rows: Sequence[Numbered], columns: Mapping[str, str], where: str) 
     """Rows in our columns, with an id for each: the mapped one, or the row number.
 
     Raises:
-        ValueError: a column is missing, has the wrong shape, or an id occurs twice.
+        ValueError: there is no row, a column is missing, has the wrong shape, or an id occurs twice.
     """
+    if not rows:
+        raise ValueError(f"{where}: no row is left after skip and limit")
     seen: set[str] = set()
     for number, row in rows:
         place = f"{where}, row {number}"

@@ -89,6 +89,7 @@ def _arguments(settings: "DPO", scratch: Path) -> Any:
         dataloader_pin_memory=best_device() == "cuda",
         seed=settings.seed,
         logging_steps=1,
+        logging_nan_inf_filter=False,
         save_strategy="steps" if settings.checkpoint_every < settings.max_steps else "no",
         save_steps=settings.checkpoint_every,
         save_total_limit=1,

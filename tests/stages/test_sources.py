@@ -124,6 +124,8 @@ def test_a_file_that_is_not_what_its_name_says_is_an_error(artifact, tmp_path):
 def test_no_row_at_all_is_an_error(artifact, tmp_path):
     with pytest.raises(ValueError, match="no row is left"):
         prompts(artifact, jsonl(tmp_path / "a.jsonl"))
+    with pytest.raises(ValueError, match="no row is left"):
+        pairs(artifact, jsonl(tmp_path / "b.jsonl", GOOD), skip=1)
 
 
 @pytest.mark.parametrize(
