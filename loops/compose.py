@@ -25,6 +25,30 @@ def home() -> Path:
     return package / "home" if (package / "home").is_dir() else package.parent
 
 
+def text(name: str) -> str:
+    """``${text:NAME}``: what stands in ``recipes/prompts/NAME.txt``, where you stand or here.
+
+    Raises:
+        ValueError: there is no such prompt.
+    """
+    folders = [folder / "recipes" / "prompts" for folder in (Path.cwd(), home())]
+    found = {file.stem: file for folder in reversed(folders) for file in sorted(folder.glob("*.txt"))}
+    if name not in found:
+        raise ValueError(f"there is no recipes/prompts/{name}.txt{nearest(name, found)}")
+    return found[name].read_text(encoding="utf-8").strip()
+
+
+def by_round(*values: Any, _root_: DictConfig) -> Any:
+    """``${by_round:0.5,0.25,0.125}``: the value of the round that is being planned.
+
+    Raises:
+        ValueError: there is none for this round.
+    """
+    if _root_.number > len(values):
+        raise ValueError(f"by_round names values for {len(values)} rounds, none for round {_root_.number}")
+    return values[max(0, _root_.number - 1)]
+
+
 def recipes() -> dict[str, Path]:
     """Every recipe's file by its name: those that ship, and those in ``recipes/`` where you stand."""
     folders = (home() / "recipes", Path.cwd() / "recipes")
@@ -48,6 +72,8 @@ def compose(overrides: Sequence[str]) -> DictConfig:
         raise RecipeError(f"which recipe? say recipes=NAME{nearest('', recipes())}")
     for override in overrides:
         _known_choice(override)
+    OmegaConf.register_new_resolver("text", text, replace=True)
+    OmegaConf.register_new_resolver("by_round", by_round, replace=True)
     try:
         _offer_recipes(chosen[-1].partition("=")[2])
         with initialize_config_dir(version_base="1.3", config_dir=str(home() / "conf")):

@@ -106,6 +106,9 @@ def _step(node: Node, id: str, name: str, number: int, inputs: dict[str, Step]) 
         if not issubclass(made, kind):
             raise RecipeError(f"{id}: {key} takes {kind.__name__}, but {inputs[key].id} makes {made.__name__}")
     keys = {key: step.key for key, step in inputs.items()}
+    for one, other in getattr(stage, "DISTINCT", ()):
+        if keys[one] == keys[other]:
+            raise RecipeError(f"{id}: {one} and {other} are the same artifact ({inputs[one].id}); they must differ")
     try:
         key = step_key(stage, keys)
     except TypeError as wrong:
@@ -121,7 +124,7 @@ def _named(name: str, scope: Mapping[str, Step], where: str, also: Iterable[str]
 
 def _same_kind(before: Step, after: Step, where: str) -> None:
     first, second = signature(before.stage).output, signature(after.stage).output
-    if first is not second:
+    if not issubclass(second, first) and not issubclass(first, second):
         raise RecipeError(
             f"{where}: begins as {first.__name__} ({before.id}) and goes on as {second.__name__} ({after.id})"
         )

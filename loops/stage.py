@@ -40,8 +40,14 @@ def signature(stage: Stage) -> Signature:
     if "out" not in hints:
         raise RecipeError(f"{type(stage).__name__} is no stage: its call has no annotated `out`")
     parameters = inspect.signature(type(stage).__call__).parameters
-    inputs = {name: hints[name] for name in parameters if name not in ("self", "out")}
+    inputs = {name: _kind(hints[name]) for name in parameters if name not in ("self", "out")}
     return Signature(inputs=inputs, output=hints["out"])
+
+
+def _kind(hint: Any) -> type:
+    """The kind of an input that may be left out: ``Model | None`` is a Model."""
+    kinds: list[type] = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+    return kinds[0] if kinds else hint
 
 
 def build(config: Mapping[str, Any], where: str) -> Any:
@@ -73,7 +79,11 @@ def build(config: Mapping[str, Any], where: str) -> Any:
 
 def _value(value: Any, hint: Any, where: str) -> Any:
     if isinstance(value, Mapping) and "_target_" in value:
-        return build(value, where)
+        built = build(value, where)
+        checkable = isinstance(hint, type) and getattr(hint, "_is_runtime_protocol", True)
+        if checkable and not isinstance(built, hint):
+            raise RecipeError(f"{where}: expected a {hint.__name__}, but {value['_target_']} is none")
+        return built
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
     if getattr(hint, "_is_protocol", False):

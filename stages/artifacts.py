@@ -11,7 +11,20 @@ from typing import Any, ClassVar
 from stages.table import Artifact, Row, Table
 
 Message = dict[str, str]
-__all__ = ["Artifact", "Completions", "Message", "Model", "Pairs", "Prompts", "Report", "Row", "Scores", "Table"]
+__all__ = [
+    "Artifact",
+    "Completions",
+    "Demonstrations",
+    "Message",
+    "Model",
+    "Pairs",
+    "Prompts",
+    "Report",
+    "RewardModel",
+    "Row",
+    "Scores",
+    "Table",
+]
 
 
 class Prompts(Table):
@@ -20,9 +33,15 @@ class Prompts(Table):
     COLUMNS: ClassVar = {"prompt_id": "text", "prompt": "messages"}
 
 
+class Demonstrations(Prompts):
+    """Prompts with an answer that is to be imitated."""
+
+    COLUMNS: ClassVar = {**Prompts.COLUMNS, "completion": "messages"}
+
+
 class Completions(Table):
     """Sampled answers. ``completion_tokens`` are the generated ids, with the end-of-turn id only if it was generated;
-    ``finish_reason`` is ``stop`` if it was, else ``length``."""
+    ``finish_reason`` is ``stop`` if it was, else ``length``. ``sampled_from`` is the identity of the policy."""
 
     COLUMNS: ClassVar = {
         **Prompts.COLUMNS,
@@ -31,19 +50,29 @@ class Completions(Table):
         "finish_reason": "text",
         "prompt_tokens": "integers",
         "completion_tokens": "integers",
+        "sampled_from": "text",
     }
 
 
 class Scores(Completions):
-    """Completions with a score: higher is better, null where none could be had.
+    """Completions with a score: higher is better, null where none could be had, and then ``null_reason`` says why.
 
     Log-probs are token sums in nats; ``scored_policy`` is the identity of the model that gave ``policy_logp``;
     ``score_noise`` is how far a score moves when it is computed again in another batch, null if nobody measured it.
+    ``label_source`` is ``self`` if the model that answered gave the score, else ``outside``. ``judgements`` are a
+    judge's words and ``votes`` what each of them came to, null where it came to nothing. ``order_flips`` is the share
+    of comparisons that the other order turned round, ``label_mass`` the probability of all labels together.
     """
 
     COLUMNS: ClassVar = {
         **Completions.COLUMNS,
         "score": "number",
+        "null_reason": "text",
+        "label_source": "text",
+        "votes": "numbers",
+        "judgements": "texts",
+        "order_flips": "number",
+        "label_mass": "number",
         "policy_logp": "number",
         "reference_logp": "number",
         "scored_policy": "text",
@@ -53,7 +82,11 @@ class Scores(Completions):
 
 class Pairs(Table):
     """Preference pairs in trl's conversational columns. Token ids and log-probs are null where nobody has had them yet;
-    ``scored_policy`` is the identity of the model that gave ``chosen_logp`` and ``rejected_logp``."""
+    ``scored_policy`` is the identity of the model that gave ``chosen_logp`` and ``rejected_logp``.
+
+    ``chosen_sample`` and ``rejected_sample`` say which of the prompt's answers they were. ``preference`` is the
+    labeller's probability that the chosen one is better, ``chosen_wins`` and ``rejected_wins`` its mean probability
+    that they beat the prompt's answers, themselves counted as a half; null where its scores are no log-odds."""
 
     COLUMNS: ClassVar = {
         **Prompts.COLUMNS,
@@ -63,6 +96,12 @@ class Pairs(Table):
         "rejected_score": "number",
         "margin": "number",
         "source": "text",
+        "label_source": "text",
+        "chosen_sample": "integer",
+        "rejected_sample": "integer",
+        "preference": "number",
+        "chosen_wins": "number",
+        "rejected_wins": "number",
         "prompt_tokens": "integers",
         "chosen_tokens": "integers",
         "rejected_tokens": "integers",
@@ -88,6 +127,10 @@ class Model(Artifact):
         """Keep what this model was trained from and against."""
         lineage = {"trained_from": trained_from, "trained_against": trained_against}
         (self.path / "lineage.json").write_text(json.dumps(lineage), encoding="utf-8")
+
+
+class RewardModel(Artifact):
+    """A directory that ``transformers`` loads as a sequence classifier with one output: higher is better."""
 
 
 class Report(Artifact):

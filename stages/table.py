@@ -44,12 +44,19 @@ class Table(Artifact):
     COLUMNS: ClassVar[Mapping[str, str]] = {}
 
     def rows(self, columns: list[str] | None = None) -> Iterator[Row]:
-        """Stream the rows, or only some of their columns, in order."""
+        """Stream the rows, or only some of their columns, in order.
+
+        A column that the kind did not have yet when the table was written is null.
+        """
         import pyarrow.parquet as parquet
 
+        wanted = columns or list(self.COLUMNS)
         for part in sorted(self.path.glob("part-*.parquet")):
-            for batch in parquet.ParquetFile(part).iter_batches(batch_size=1024, columns=columns):
-                yield from batch.to_pylist()
+            file = parquet.ParquetFile(part)
+            there = [name for name in wanted if name in file.schema_arrow.names]
+            absent = dict.fromkeys(name for name in wanted if name not in there)
+            for batch in file.iter_batches(batch_size=1024, columns=there):
+                yield from ({**row, **absent} for row in batch.to_pylist())
 
     def __len__(self) -> int:
         import pyarrow.parquet as parquet
@@ -92,6 +99,8 @@ def _schema(columns: Mapping[str, str]) -> Any:
         "integer": pa.int64(),
         "number": pa.float64(),
         "integers": pa.list_(pa.int32()),
+        "numbers": pa.list_(pa.float64()),
+        "texts": pa.list_(pa.string()),
         "messages": pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
     }
     return pa.schema([(name, types[type]) for name, type in columns.items()])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from stages.artifacts import Model
 
@@ -24,6 +24,7 @@ class Request:
     seeds: list[int]
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Generates answers. Which engine, and how it batches, never changes what is drawn from."""
 

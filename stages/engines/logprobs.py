@@ -5,7 +5,7 @@ with logits computed only where an answer's token is predicted and never for the
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import torch
@@ -14,45 +14,75 @@ CHUNK = 512
 """Answer tokens whose logits exist at the same time."""
 
 
+class AnswerStates(NamedTuple):
+    """The final hidden states from which answers' tokens are predicted: [tokens, width], the tokens' ids and rows."""
+
+    hidden: "torch.Tensor"
+    targets: "torch.Tensor"
+    rows: "torch.Tensor"
+
+
 def answer_logprobs(model: Any, input_ids: "torch.Tensor", answer_mask: "torch.Tensor") -> "torch.Tensor":
-    """Sum of the answer tokens' log-probs of each row, in nats.
+    """Sum of the answer tokens' log-probs of each row, in nats, [rows], float32.
+
+    Differentiable if the model's parameters are. See answer_states for the arguments.
+    """
+    states = answer_states(model, input_ids, answer_mask)
+    return row_sums(token_logprobs(model, states), states, len(input_ids))
+
+
+def answer_states(model: Any, input_ids: "torch.Tensor", answer_mask: "torch.Tensor") -> AnswerStates:
+    """One pass of the model's body; the states at position t - 1 predict token t.
 
     Args:
         model: a causal language model of transformers. Rows are padded on the right, where a causal model does not see
             the padding, so no attention mask is needed.
         input_ids: [rows, tokens], prompt then answer then padding.
         answer_mask: [rows, tokens], 1 where the token belongs to the answer.
-
-    Returns:
-        [rows], float32, differentiable if the model's parameters are. The logits at position t - 1 score token t.
     """
+    hidden = model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state[:, :-1]
+    wanted = answer_mask[:, 1:].bool()
+    return AnswerStates(hidden=hidden[wanted], targets=input_ids[:, 1:][wanted], rows=wanted.nonzero()[:, 0])
+
+
+def token_logprobs(model: Any, states: AnswerStates) -> "torch.Tensor":
+    """log π of every answer token, [tokens], with few tokens' logits in memory at a time."""
     import torch
     from torch.utils.checkpoint import checkpoint
 
-    hidden = model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state[:, :-1]
-    wanted = answer_mask[:, 1:].bool()
-    hidden, targets, rows = hidden[wanted], input_ids[:, 1:][wanted], wanted.nonzero()[:, 0]
-    head = model.get_output_embeddings()
+    def logprobs(hidden: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
+        logits = logits_of(model, hidden)
+        found: torch.Tensor = logits.gather(-1, targets[:, None])[:, 0] - logits.logsumexp(-1)
+        return found
+
+    found = [
+        checkpoint(logprobs, *piece, use_reentrant=False) if torch.is_grad_enabled() else logprobs(*piece)
+        for piece in pieces(states.hidden, states.targets)
+    ]
+    return torch.cat(found) if found else states.hidden.new_zeros(0, dtype=torch.float32)
+
+
+def logits_of(model: Any, hidden: "torch.Tensor") -> "torch.Tensor":
+    """The logits at the given states, [tokens, vocabulary], float32, by the architecture's own rule."""
+    import torch
+
     scale, cap = _logit_rule(model.config.get_text_config())
+    logits: torch.Tensor = model.get_output_embeddings()(hidden).float() * scale
+    return logits if cap is None else torch.tanh(logits / cap) * cap
 
-    def chunk_logprobs(hidden: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
-        logits = head(hidden).float() * scale
-        if cap is not None:
-            logits = torch.tanh(logits / cap) * cap
-        logprobs: torch.Tensor = logits.gather(-1, targets[:, None])[:, 0] - logits.logsumexp(-1)
-        return logprobs
 
-    pieces = []
-    for first in range(0, len(targets), CHUNK):
-        piece = hidden[first : first + CHUNK], targets[first : first + CHUNK]
-        pieces.append(
-            checkpoint(chunk_logprobs, *piece, use_reentrant=False)
-            if torch.is_grad_enabled()
-            else chunk_logprobs(*piece)
-        )
-    sums = torch.zeros(len(input_ids), dtype=torch.float32, device=input_ids.device)
-    summed: torch.Tensor = sums.index_add(0, rows, torch.cat(pieces))
-    return summed
+def pieces(*tensors: "torch.Tensor") -> Iterator[tuple["torch.Tensor", ...]]:
+    """The same rows of each tensor, CHUNK at a time."""
+    for first in range(0, len(tensors[0]), CHUNK):
+        yield tuple(tensor[first : first + CHUNK] for tensor in tensors)
+
+
+def row_sums(values: "torch.Tensor", states: AnswerStates, rows: int) -> "torch.Tensor":
+    """Values of answer tokens summed by row, [rows], float32."""
+    import torch
+
+    sums = torch.zeros(rows, dtype=torch.float32, device=values.device)
+    return sums.index_add(0, states.rows, values)
 
 
 def score_sequences(

@@ -6,18 +6,16 @@ answer is drawn whatever is drawn beside it, before it, or on resuming.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 from stages.artifacts import Completions, Model, Prompts, Row
-from stages.engines.engine import Engine, Request, Sampling
-from stages.progress import progress
+from stages.engines.drawing import draw
+from stages.engines.engine import Engine, Sampling
+from stages.parts import write_parts
 from stages.seeds import derive
 
 PART = 64
 """Answers in a part of the artifact. Not the engine's batch size, which may be another when the step is resumed."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,44 +54,37 @@ class Sample:
 
     def __call__(self, *, prompts: Prompts, policy: Model, out: Completions) -> Mapping[str, float]:
         """One row an answer, in the prompts' order."""
-        waiting = list(prompts.rows())
-        parts = _split(waiting, max(1, PART // self.n))
-        missing = [index for index in range(len(parts)) if not out.has_part(index)]
-        with progress("sampling", len(waiting) * self.n, "answers") as bar:
-            bar.update((len(waiting) - sum(len(parts[index]) for index in missing)) * self.n)
-            for together in _split(missing, max(1, self.engine.rows // PART)):
-                drawn = iter(self._answers([row for index in together for row in parts[index]], policy))
-                for index in together:
-                    out.write_part(index, list(islice(drawn, len(parts[index]) * self.n)))
-                    bar.update(len(parts[index]) * self.n)
+        size = max(1, PART // self.n)
+
+        def answers(rows: list[Row]) -> list[list[Row]]:
+            return self._answers(rows, policy)
+
+        together = max(1, self.engine.rows // PART)
+        columns = ["prompt_id", "prompt"]
+        write_parts(
+            out, prompts.rows(columns), answers, size=size, together=together, what="sampling", total=len(prompts)
+        )
         return self._metrics(out)
 
-    def _answers(self, chunk: list[Row], policy: Model) -> list[Row]:
-        from stages.engines.chat import answer_text, prompt_tokens
-        from stages.engines.models import end_of_turn, load_tokenizer
-
-        tokenizer, ends = load_tokenizer(policy), end_of_turn(policy)
-        requests = [
-            Request(
-                prompt=prompt_tokens(tokenizer, row["prompt"]),
-                seeds=[derive("sample", self.seed, row["prompt_id"], index) for index in range(self.n)],
-            )
-            for row in chunk
-        ]
+    def _answers(self, rows: list[Row], policy: Model) -> list[list[Row]]:
+        seeds = [[derive("sample", self.seed, row["prompt_id"], index) for index in range(self.n)] for row in rows]
         sampling = Sampling(temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens)
-        answers = self.engine.generate(policy, requests, sampling)
+        drawn = draw(self.engine, policy, [row["prompt"] for row in rows], seeds, sampling)
         return [
-            {
-                "prompt_id": row["prompt_id"],
-                "prompt": row["prompt"],
-                "sample": index,
-                "completion": [{"role": "assistant", "content": answer_text(tokenizer, tokens, ends)}],
-                "finish_reason": "stop" if tokens[-1] in ends else "length",
-                "prompt_tokens": request.prompt,
-                "completion_tokens": tokens,
-            }
-            for row, request, drawn in zip(chunk, requests, answers, strict=True)
-            for index, tokens in enumerate(drawn)
+            [
+                {
+                    "prompt_id": row["prompt_id"],
+                    "prompt": row["prompt"],
+                    "sample": index,
+                    "completion": [{"role": "assistant", "content": answer.text}],
+                    "finish_reason": "stop" if answer.ended else "length",
+                    "prompt_tokens": answer.prompt_tokens,
+                    "completion_tokens": answer.tokens,
+                    "sampled_from": policy.identity,
+                }
+                for index, answer in enumerate(answers)
+            ]
+            for row, answers in zip(rows, drawn, strict=True)
         ]
 
     def _metrics(self, out: Completions) -> Mapping[str, float]:
@@ -105,7 +96,3 @@ class Sample:
             "tokens_mean": sum(len(row["completion_tokens"]) for row in rows) / total,
             "characters_mean": sum(len(row["completion"][0]["content"]) for row in rows) / total,
         }
-
-
-def _split(items: list[T], size: int) -> list[list[T]]:
-    return [items[first : first + size] for first in range(0, len(items), size)]

@@ -11,7 +11,7 @@ from stages.plots import curve, histogram, scatter
 POINTS = 41
 
 
-def picture(pairs: Pairs, candidates: Candidates, alpha: float, unit: Unit) -> Mapping[str, float]:
+def picture(pairs: Pairs, unit: Unit) -> Mapping[str, float]:
     """Draw the pairs into their artifact; quantiles of the margin, mean lengths in characters and tokens."""
     rows = list(pairs.rows(["chosen", "rejected", "margin", "chosen_tokens", "rejected_tokens"]))
     margins = [row["margin"] for row in rows]
@@ -22,7 +22,6 @@ def picture(pairs: Pairs, candidates: Candidates, alpha: float, unit: Unit) -> M
     histogram(margins, pairs.plots / "margin_histogram.png", "margin", "pairs")
     lengths = sizes("rejected", unit), sizes("chosen", unit)
     scatter(*lengths, pairs.plots / "length.png", f"rejected ({unit})", f"chosen ({unit})")
-    _sweep(pairs, candidates, alpha, unit)
     deciles = quantiles(margins, n=10) if len(margins) > 1 else margins * 9
     return {
         "margin": fmean(margins),
@@ -36,7 +35,7 @@ def picture(pairs: Pairs, candidates: Candidates, alpha: float, unit: Unit) -> M
     }
 
 
-def _sweep(pairs: Pairs, candidates: Candidates, alpha: float, unit: Unit) -> None:
+def sweep(pairs: Pairs, candidates: Candidates, alpha: float, unit: Unit) -> None:
     """g over a range of α around the one that was used: as a picture, and as numbers in sweep.json."""
     end = 2 * (alpha or typical_penalty(candidates))
     alphas = [end * step / (POINTS - 1) for step in range(POINTS)]

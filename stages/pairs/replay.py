@@ -8,6 +8,7 @@ from math import floor
 from typing import ClassVar
 
 from stages.artifacts import Pairs
+from stages.conversation import conversation_key
 from stages.seeds import derive
 
 
@@ -57,9 +58,8 @@ def shares(pool: int, mined: int, offline: float) -> tuple[int, int]:
 
 
 def _places(pairs: Pairs) -> dict[str, int]:
-    """Where each prompt stands first. Two prompts are the same if every turn is, whatever the white space."""
+    """Where each prompt stands first."""
     places: dict[str, int] = {}
     for place, row in enumerate(pairs.rows(["prompt"])):
-        turns = (f"{turn['role']}\x1f{' '.join(turn['content'].split())}" for turn in row["prompt"])
-        places.setdefault("\x1e".join(turns), place)
+        places.setdefault(conversation_key(row["prompt"]), place)
     return places

@@ -1,4 +1,4 @@
-"""Which answers may take part in a comparison.
+"""Which answers may take part in a comparison: what all miners of one pair a prompt have in common.
 
 The one decision: an answer leaves for the first rule that it breaks, and each rule counts what it took.
 """
@@ -27,15 +27,26 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Validity:
-    """The rules. See Extremes for the fields."""
+class Miner:
+    """The fields that every miner of one pair a prompt has.
+
+    Args:
+        n: answers a prompt, at least two; a prompt that has another number is an error.
+        shortest, longest: an answer of at most ``shortest`` or at least ``longest`` characters is dropped (as in DICE).
+        min_valid: a prompt needs ceil(min_valid · n) valid answers (DICE: 8 of 16), and never fewer than two.
+        preference_scale: where scores are log-odds (``pairwise``: 1; ``implicit``: β), what makes them so. The pairs
+            then say how sure their labels are, for a loss that reads it. None: scores are only an order.
+    """
 
     n: int
-    shortest: int
-    longest: int
-    min_valid: float
+    shortest: int = 3
+    longest: int = 6700
+    min_valid: float = 0.5
+    preference_scale: float | None = None
 
     def __post_init__(self) -> None:
+        if self.preference_scale is not None and self.preference_scale <= 0:
+            raise ValueError(f"preference_scale must be above 0, not {self.preference_scale}")
         if self.n < 2:
             raise ValueError(f"n is the number of answers a prompt; best against worst needs at least 2, not {self.n}")
         if not 0 <= self.shortest < self.longest:

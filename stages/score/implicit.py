@@ -5,15 +5,16 @@ cut-off or over-long one keeps a null score instead of a number that means somet
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, ClassVar, Literal
 
 from stages.artifacts import Completions, Model, Row, Scores
-from stages.progress import progress
+from stages.parts import write_parts
+from stages.score.summary import label_source, summary
 
-ROWS = 256
+PART = 256
 """Answers that are scored and written as one part."""
 REPEATED = 8
 """Answers that are scored twice, together and alone, to measure the noise of a score."""
@@ -32,6 +33,7 @@ class ImplicitReward:
 
     VERSION: ClassVar[int] = 1
     RESUMES: ClassVar[bool] = True
+    DISTINCT: ClassVar = (("policy", "reference"),)
 
     reference_is: Literal["training", "fixed"] = "training"
     max_tokens: int = 4096
@@ -57,12 +59,12 @@ class ImplicitReward:
 
         models = load_model(policy), load_model(reference)
         noise = self._noise(completions, models)
-        with progress("scoring", len(completions), "answers") as bar:
-            for index, rows in enumerate(_chunks(completions)):
-                if not out.has_part(index):
-                    out.write_part(index, self._scored(rows, models, policy.identity, noise))
-                bar.update(len(rows))
-        return {**_metrics(out), "noise": noise}
+
+        def scored(rows: list[Row]) -> list[list[Row]]:
+            return [[row] for row in self._scored(rows, models, policy, noise)]
+
+        write_parts(out, completions.rows(), scored, size=PART, what="scoring", total=len(completions))
+        return {**summary(out, "implicit reward log π − log ρ (nats)"), "noise": noise}
 
     def _check(self, policy: Model, reference: Model) -> None:
         if policy.identity == reference.identity:
@@ -91,10 +93,14 @@ class ImplicitReward:
         return math.sqrt(sum(difference**2 for difference in moved) / max(1, len(moved)))
 
     def _scorable(self, row: Row) -> bool:
-        whole = len(row["prompt_tokens"]) + len(row["completion_tokens"]) <= self.max_tokens
-        return whole and row["finish_reason"] == "stop"
+        return self._why_not(row) is None
 
-    def _scored(self, rows: list[Row], models: tuple[Any, Any], scored_policy: str, noise: float) -> list[Row]:
+    def _why_not(self, row: Row) -> str | None:
+        if row["finish_reason"] != "stop":
+            return "truncated"
+        return "overlong" if len(row["prompt_tokens"]) + len(row["completion_tokens"]) > self.max_tokens else None
+
+    def _scored(self, rows: list[Row], models: tuple[Any, Any], policy: Model, noise: float) -> list[Row]:
         from stages.engines.logprobs import score_sequences
 
         fits = [i for i, row in enumerate(rows) if self._scorable(row)]
@@ -109,38 +115,10 @@ class ImplicitReward:
                 "policy_logp": sums[0].get(i),
                 "reference_logp": sums[1].get(i),
                 "score": sums[0][i] - sums[1][i] if i in sums[0] else None,
-                "scored_policy": scored_policy,
+                "null_reason": self._why_not(row),
+                "label_source": label_source(row, policy),
+                "scored_policy": policy.identity,
                 "score_noise": noise,
             }
             for i, row in enumerate(rows)
         ]
-
-
-def _chunks(completions: Completions) -> Iterator[list[Row]]:
-    chunk: list[Row] = []
-    for row in completions.rows():
-        chunk.append(row)
-        if len(chunk) == ROWS:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
-def _metrics(out: Scores) -> Mapping[str, float]:
-    """Mean and spread of the scores; a picture of them beside."""
-    import statistics
-
-    from stages.plots import histogram
-
-    scores = [row["score"] for row in out.rows(["score"])]
-    known = [score for score in scores if score is not None]
-    if known and not any(known):
-        raise ValueError("every score is exactly 0: policy and reference have the same weights")
-    if known:
-        histogram(known, out.plots / "reward_histogram.png", "implicit reward log π − log ρ (nats)", "answers")
-    return {
-        "scored": len(known),
-        "null": len(scores) - len(known),
-        **({"score_mean": statistics.fmean(known), "score_std": statistics.pstdev(known)} if known else {}),
-    }

@@ -37,7 +37,7 @@ class LocalPrompts:
 
     def __post_init__(self) -> None:
         check_rows("prompts", self.columns, self.skip, self.limit)
-        object.__setattr__(self, "sha256", _known(self.path))
+        object.__setattr__(self, "sha256", known(self.path))
 
     def __call__(self, *, out: Prompts) -> Mapping[str, float]:
         """Every selected row."""
@@ -62,7 +62,7 @@ class LocalPairs:
 
     def __post_init__(self) -> None:
         check_rows("pairs", self.columns, self.skip, self.limit)
-        object.__setattr__(self, "sha256", _known(self.path))
+        object.__setattr__(self, "sha256", known(self.path))
 
     def __call__(self, *, out: Pairs) -> Mapping[str, float]:
         """Every selected row."""
@@ -70,7 +70,7 @@ class LocalPairs:
         return {"pairs": out.write(converted(rows, self.columns, self.path))}
 
 
-def _known(path: str) -> str:
+def known(path: str) -> str:
     """The file's sha256.
 
     Raises:

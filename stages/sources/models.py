@@ -64,7 +64,7 @@ class LocalModel:
     sha256: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sha256", self._hash())
+        object.__setattr__(self, "sha256", directory_hash(self.path))
 
     def __call__(self, *, out: Model) -> Mapping[str, float]:
         """Keep model, tokenizer and template.
@@ -73,18 +73,24 @@ class LocalModel:
             ValueError: the directory was written to since it was planned.
         """
         kept = keep(self.path, out, self.dtype, self.chat_template, self.end_of_turn, local_files_only=True)
-        if self._hash() != self.sha256:
+        if directory_hash(self.path) != self.sha256:
             raise ValueError(f"{self.path} has changed since it was planned; plan again")
         return kept
 
-    def _hash(self) -> str:
-        files = sorted(file for pattern in WANTED for file in Path(self.path).glob(pattern) if file.name not in OURS)
-        if not any(file.suffix == ".safetensors" for file in files):
-            raise ValueError(f"{self.path}: expected a model directory with *.safetensors")
-        whole = hashlib.sha256()
-        for file in files:
-            whole.update(f"{file.name}:{file_hash(str(file))}\n".encode())
-        return whole.hexdigest()
+
+def directory_hash(path: str) -> str:
+    """One sha256 of all files of a model directory.
+
+    Raises:
+        ValueError: it holds no safetensors.
+    """
+    files = sorted(file for pattern in WANTED for file in Path(path).glob(pattern) if file.name not in OURS)
+    if not any(file.suffix == ".safetensors" for file in files):
+        raise ValueError(f"{path}: expected a model directory with *.safetensors")
+    whole = hashlib.sha256()
+    for file in files:
+        whole.update(f"{file.name}:{file_hash(str(file))}\n".encode())
+    return whole.hexdigest()
 
 
 def keep(

@@ -11,9 +11,11 @@ from typing import Any, Literal
 from stages.artifacts import Message, Row
 from stages.seeds import derive
 
-Content = Literal["prompts", "pairs"]
+Content = Literal["prompts", "pairs", "demonstrations"]
+ANSWERS = {"prompts": (), "pairs": ("chosen", "rejected"), "demonstrations": ("completion",)}
 Numbered = tuple[int, Row]
 ROLES = ("system", "user", "assistant")
+HUMAN = {"source": "offline", "label_source": "outside"}
 
 
 def check_rows(content: Content, columns: Mapping[str, str], skip: int, limit: int | None) -> None:
@@ -24,7 +26,7 @@ def check_rows(content: Content, columns: Mapping[str, str], skip: int, limit: i
     """
     if skip < 0 or (limit is not None and limit < 1):
         raise ValueError(f"skip must be at least 0 and limit at least 1, not {skip} and {limit}")
-    needed = {"prompt"} if content == "prompts" else {"prompt", "chosen", "rejected"}
+    needed = {"prompt", *ANSWERS[content]}
     for name in columns:
         if name not in needed | {"prompt_id"}:
             raise ValueError(f"columns: {content} have no {name!r}; there is {', '.join(sorted(needed))} and prompt_id")
@@ -61,10 +63,10 @@ def converted(rows: Sequence[Numbered], columns: Mapping[str, str], where: str) 
         prompt = _prompt(row[columns["prompt"]], f"{place}, {columns['prompt']}")
         answers = {
             side: [_answer(row[columns[side]], prompt, f"{place}, {columns[side]}")]
-            for side in ("chosen", "rejected")
+            for side in ("chosen", "rejected", "completion")
             if side in columns
         }
-        yield {"prompt_id": prompt_id, "prompt": prompt, **answers, **({"source": "offline"} if answers else {})}
+        yield {"prompt_id": prompt_id, "prompt": prompt, **answers, **(HUMAN if "chosen" in answers else {})}
 
 
 def _prompt(value: Any, where: str) -> list[Message]:

@@ -1,4 +1,4 @@
-"""The curve of a preference training: recorded, checked as it grows, kept with the model.
+"""The curve of a training: recorded, checked as it grows, kept with the model.
 
 The one decision: numbers that go wrong stop the training at once, with what they were and where.
 """
@@ -6,13 +6,16 @@ The one decision: numbers that go wrong stop the training at once, with what the
 import json
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from stages.artifacts import Model
 
-TOLD = ("loss", "grad_norm", "learning_rate", "margin", "accuracy", "chosen_logp_change", "rejected_logp_change")
-TOLERANCE = 0.05
-"""How far the first loss against one's own reference may be from ln 2: about what bfloat16 noise does to it."""
+UNTOLD = ("epoch", "memory", "num_tokens")
+ENDS = ("loss", "gap", "accuracy", "mean_token_accuracy", "chosen_logp_change", "rejected_logp_change")
+SHARES = ("smoothed", "agreeing")
+TOLERANCE = 1.0
+"""How far the first log-probs may be from those of one's own reference, in nats: what bfloat16 noise does to them."""
 
 
 def watcher(bar: Any, from_reference: bool) -> Any:
@@ -34,32 +37,33 @@ def watcher(bar: Any, from_reference: bool) -> Any:
 def check(step: int, logs: Mapping[str, float], from_reference: bool) -> None:
     """
     Raises:
-        ValueError: the newest loss or gradient is not a number, or the first loss is not ln 2 where it must be.
+        ValueError: the newest loss or gradient is not a number, or the policy does not begin as its own reference where
+            it must, so that DPO's first loss would not be ln 2.
     """
     for name in ("loss", "grad_norm"):
         if not math.isfinite(float(logs.get(name, 0.0))):
             raise ValueError(f"{name} is {logs[name]} at step {step}: the learning rate may be too high")
-    if from_reference and step == 1 and abs(float(logs["loss"]) - math.log(2)) > TOLERANCE:
+    changes = [float(logs[f"{side}_logp_change"]) for side in ("chosen", "rejected")] if from_reference else []
+    if step == 1 and any(abs(change) > TOLERANCE for change in changes):
         raise ValueError(
-            f"the first loss is {float(logs['loss']):.4f}, but against its own reference it must be ln 2 = 0.6931: the "
-            "reference log-probs were made with other weights, another chat template or another precision"
+            f"the policy begins as its own reference, but its log-probs differ from it by {changes[0]:+.2f} nats "
+            f"(chosen) and {changes[1]:+.2f} (rejected), so the first loss ({float(logs['loss']):.4f}) is not ln 2: "
+            "the reference log-probs were made with other weights, another chat template or another precision"
         )
 
 
 def keep(history: Sequence[Mapping[str, float]], out: Model) -> dict[str, float]:
     """Write the curve as ``curve.jsonl``, a row an optimizer step; returns where the training began and ended."""
     curve = [
-        {"step": entry["step"], **{name: float(entry[name]) for name in TOLD if name in entry}}
+        {name: value if name == "step" else float(value) for name, value in entry.items() if name not in UNTOLD}
         for entry in history
         if "loss" in entry
     ]
-    (out.path / "curve.jsonl").write_text("".join(json.dumps(row) + "\n" for row in curve), encoding="utf-8")
+    (out.path / "curve.jsonl").write_text("".join(json.dumps(row, sort_keys=True) + "\n" for row in curve), encoding="utf-8")
     first, last = curve[0], curve[-1]
-    return {
-        "first_loss": first["loss"],
-        "last_loss": last["loss"],
-        "last_margin": last["margin"],
-        "last_accuracy": last["accuracy"],
-        "chosen_logp_change": last["chosen_logp_change"],
-        "rejected_logp_change": last["rejected_logp_change"],
-    }
+    told = {"steps": float(len(curve)), "first_loss": first["loss"]}
+    told |= {f"last_{name}": last[name] for name in ENDS if name in last}
+    told |= {name: fmean(row[name] for row in curve) for name in SHARES if name in last}
+    if "agreeing" in last:
+        told["steps_without_agreement"] = float(sum(row["agreeing"] == 0 for row in curve))
+    return told

@@ -1,115 +1,77 @@
-"""trl's DPOTrainer around our log-prob function and our losses.
+"""trl's DPOTrainer around our log-prob function and our objectives.
 
 The one decision: the trainer is fed token ids and reference log-probs, so nothing is rendered, tokenised or passed
 through a reference here; a few of its methods are replaced and everything else is trl's.
 """
 
-import math
-import random
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stages.artifacts import Model, Row
 from stages.progress import progress
-from stages.seeds import derive
 from stages.train.curve import keep, watcher
+from stages.train.fitting import arguments, fit, in_order, loaded_for_training, save
 
 if TYPE_CHECKING:
-    from stages.train.dpo import DPO
+    from stages.train.pair_objective import Objective
+    from stages.train.training import Training
 
 
-def train(settings: "DPO", rows: list[Row], policy: Model, out: Model, from_reference: bool) -> dict[str, float]:
+def train(
+    settings: "Training", rows: list[Row], objective: "Objective", policy: Model, out: Model, from_reference: bool
+) -> dict[str, float]:
     """Train, from the last checkpoint if an earlier attempt left one, and save.
 
     Returns first and last loss and what the pairs' log-probs did.
 
     Args:
-        from_reference: whether the policy begins as its own reference, so that the first loss must be ln 2.
+        rows: see pair_rows.
+        from_reference: whether the policy begins as its own reference, so that the first log-ratio must be 0.
     """
-    import torch
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, GenerationConfig, PrinterCallback
-    from transformers.trainer_utils import get_last_checkpoint
+    from trl import DPOConfig
 
-    from stages.engines.models import end_of_turn, load_tokenizer
+    from stages.engines.models import load_tokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(policy.path, dtype=torch.float32, local_files_only=True)
-    with progress("training", settings.max_steps, "steps") as bar:
+    steps = settings.steps(len(rows))
+    model = loaded_for_training(policy)
+    with progress("training", steps, "steps") as bar:
         trainer = _trainer_class()(
             model=model,
-            args=_arguments(settings, out.scratch),
-            train_dataset=Dataset.from_list(in_order(rows, settings.max_steps * settings.batch, settings.seed)),
+            args=arguments(DPOConfig, settings, steps, out.scratch, precompute_ref_log_probs=True),
+            train_dataset=Dataset.from_list(in_order(rows, steps, settings.batch, settings.seed)),
+            data_collator=collated,
             processing_class=load_tokenizer(policy),
             callbacks=[watcher(bar, from_reference)],
         )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out.scratch)))
-    model.generation_config = GenerationConfig.from_pretrained(policy.path, local_files_only=True)
-    model.to(getattr(torch, settings.dtype)).save_pretrained(out.path)
-    load_tokenizer(policy).save_pretrained(out.path)
-    assert end_of_turn(out) == end_of_turn(policy), "training must not change how a turn ends"
+        trainer.objective = objective
+        fit(trainer, out)
+    save(model, settings, policy, out)
     return keep(trainer.state.log_history, out)
 
 
-def in_order(rows: list[Row], count: int, seed: int) -> list[Row]:
-    """Exactly the rows that are trained on, one seeded shuffle after another.
+def collated(rows: Sequence[Row]) -> dict[str, Any]:
+    """Chosen answers first, then rejected, padded on the right; numbers as tensors [pairs], other columns as lists."""
+    import torch
 
-    So every optimizer step has a whole batch, and how it is split into micro-batches changes nothing.
-    """
-    order: list[Row] = []
-    for epoch in range(math.ceil(count / len(rows))):
-        order += random.Random(derive("epoch", seed, epoch)).sample(rows, len(rows))
-    return order[:count]
+    from stages.engines.logprobs import padded
 
-
-def _arguments(settings: "DPO", scratch: Path) -> Any:
-    from transformers.trainer_utils import set_seed
-    from trl import DPOConfig
-
-    from stages.engines.models import best_device, multiplies_bfloat16
-
-    set_seed(settings.seed)
-    micro = min(settings.batch, settings.micro_batch)
-    arguments = DPOConfig(
-        output_dir=str(scratch),
-        beta=settings.beta,
-        learning_rate=settings.learning_rate,
-        max_steps=settings.max_steps,
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=settings.batch // micro,
-        lr_scheduler_type=settings.schedule,
-        warmup_steps=settings.warmup_steps,
-        weight_decay=0.0,
-        max_grad_norm=settings.max_grad_norm,
-        max_length=None,
-        precompute_ref_log_probs=True,
-        gradient_checkpointing=settings.checkpointing,
-        bf16=settings.dtype == "bfloat16" and multiplies_bfloat16(best_device()),
-        dataloader_pin_memory=best_device() == "cuda",
-        seed=settings.seed,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="steps" if settings.checkpoint_every < settings.max_steps else "no",
-        save_steps=settings.checkpoint_every,
-        save_total_limit=1,
-        report_to="none",
-        disable_tqdm=True,
-        train_sampling_strategy="sequential",
-    )
-    if arguments.device.type == "cuda":
-        arguments._n_gpu = 1  # one process trains on one device; transformers would wrap the model in DataParallel
-    return arguments
+    sequences = [(row["prompt_ids"], row[f"{side}_ids"]) for side in ("chosen", "rejected") for row in rows]
+    input_ids, answer_mask = padded(sequences, "cpu")
+    batch: dict[str, Any] = {"input_ids": input_ids, "completion_mask": answer_mask}
+    for name in rows[0].keys() - {"prompt_ids", "chosen_ids", "rejected_ids"}:
+        values = [row[name] for row in rows]
+        batch[name] = torch.tensor(values) if isinstance(values[0], float) else values
+    return batch
 
 
 def _trainer_class() -> type:
-    import torch
     from trl import DPOTrainer
 
-    from stages.engines.logprobs import answer_logprobs
-    from stages.train.losses import dpo, log_ratio_gap
-
     class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
+        objective: "Objective"
+        memory: list[float] | None = None
+
         def _prepare_dataset(self, dataset: Any, *arguments: Any) -> Any:
             return dataset
 
@@ -119,20 +81,27 @@ def _trainer_class() -> type:
         def create_model_card(self, *arguments: Any, **options: Any) -> None:
             """A checkpoint is for resuming only."""
 
-        def _compute_loss(self, model: Any, inputs: Mapping[str, "torch.Tensor"], return_outputs: bool) -> Any:
+        def get_batch_samples(self, *arguments: Any) -> Any:
+            """An optimizer step's micro-batches; the objective sees them all before it learns from one."""
+            batches, count = super().get_batch_samples(*arguments)
+            self.objective.before_step(self.model, batches)
+            return batches, count
+
+        def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+            """What the objective remembers goes into each entry, and with it into every checkpoint."""
+            super().log(logs, start_time)
+            if self.memory:
+                self.state.log_history[-1]["memory"] = list(self.memory)
+
+        def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
             assert not return_outputs
-            sums = answer_logprobs(model, inputs["input_ids"], inputs["completion_mask"])
-            chosen, rejected = sums.chunk(2)
-            ref_chosen, ref_rejected = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
-            gap = log_ratio_gap(chosen, rejected, ref_chosen, ref_rejected)
-            told = {
-                "margin": self.beta * gap,
-                "accuracy": (gap > 0).float(),
-                "chosen_logp_change": chosen - ref_chosen,
-                "rejected_logp_change": rejected - ref_rejected,
-            }
+            if self.memory is None:
+                history = self.state.log_history
+                self.memory = list(history[-1].get("memory", [])) if history else []
+            done = self.state.global_step / self.state.max_steps
+            loss, told = self.objective(model, inputs, done, self.memory)
             for name, values in told.items():
                 self._metrics["train"][name].append(self.accelerator.gather(values.detach()).mean().item())
-            return dpo(gap, self.beta).mean()
+            return loss
 
     return PreferenceTrainer

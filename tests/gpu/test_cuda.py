@@ -53,8 +53,9 @@ def test_sampling_is_reproducible_and_ends_honestly(artifact, tiny_model):
 
 def test_training_begins_at_ln_2_and_learns(artifact, tiny_model):
     from stages.train.dpo import DPO
+    from stages.train.objectives import Sigmoid
 
-    stage = DPO(beta=0.1, learning_rate=1e-3, max_steps=6, batch=8)
+    stage = DPO(loss=Sigmoid(beta=0.1), learning_rate=1e-3, max_steps=6, batch=8)
     metrics = stage(pairs=artifact(Pairs, PAIRS), policy=tiny_model, reference=tiny_model, out=artifact(Model))
     assert metrics["first_loss"] == pytest.approx(math.log(2), abs=0.05)
     assert metrics["last_loss"] < 0.6

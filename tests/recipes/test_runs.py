@@ -94,7 +94,7 @@ def test_a_third_round_runs_only_the_third_round(again, tiny_model_path):
 
 
 def test_another_beta_runs_exactly_what_is_downstream(again, tiny_model_path):
-    done = run(again, tiny_model_path, "rounds=1", "round.train.stage.beta=0.2")
+    done = run(again, tiny_model_path, "rounds=1", "round.train.stage.loss.beta=0.2")
     assert made(done.stdout) == ["round-01/train", "round-01/answer", "round-01/probe"]
 
 

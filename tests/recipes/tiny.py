@@ -7,8 +7,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SMALL = [
     "sizes.prompts=40",
-    "sizes.offline_pairs=12",
+    "++sizes.offline_pairs=12",
     "sizes.samples=4",
+    "++sizes.chunk=16",
     "sizes.new_tokens=24",
     "sizes.seed_steps=3",
     "sizes.train_steps=3",

@@ -8,7 +8,10 @@ from stages.artifacts import Completions, Model, Pairs, Report
 from stages.evaluate.probe import Probe
 from stages.pairs.logprobs import LogProbs
 from stages.train.dpo import DPO
+from stages.train.fitting import in_order
+from stages.train.objectives import Sigmoid
 from stages.train.pair_rows import pair_rows
+from stages.train.training import Execution
 from tests.stages.rows import pair, scored
 
 PAIRS = [pair(f"p{i}", f"Question {i}?", f"Yes, {i} is fine.", f"No number {i} here.") for i in range(16)]
@@ -16,7 +19,7 @@ PAIRS = [pair(f"p{i}", f"Question {i}?", f"Yes, {i} is fine.", f"No number {i} h
 
 def train(artifact, pairs, policy, reference, **fields):
     out = artifact(Model)
-    fields = {"beta": 0.1, "learning_rate": 1e-3, "max_steps": 6, "batch": 8} | fields
+    fields = {"loss": Sigmoid(beta=0.1), "learning_rate": 1e-3, "max_steps": 6, "batch": 8} | fields
     return out, DPO(**fields)(pairs=pairs, policy=policy, reference=reference, out=out)
 
 
@@ -50,6 +53,10 @@ def test_the_same_training_gives_the_same_bytes(artifact, tiny_model):
         assert (first.path / name).read_bytes() == (again.path / name).read_bytes()
 
 
+def memory(micro_batch):
+    return Execution(micro_batch=micro_batch)
+
+
 def weights(model):
     from safetensors.torch import load_file
 
@@ -60,7 +67,7 @@ def test_how_many_pairs_are_in_memory_at_once_is_not_what_is_computed(artifact, 
     """Thirteen pairs do not fill their batches: an epoch ends in the middle of one."""
     start = weights(tiny_model)
     whole, parts = (
-        weights(train(artifact, artifact(Pairs, PAIRS[:13]), tiny_model, tiny_model, micro_batch=size)[0])
+        weights(train(artifact, artifact(Pairs, PAIRS[:13]), tiny_model, tiny_model, execution=memory(size))[0])
         for size in (8, 2)
     )
     moved = max((whole[name] - start[name]).abs().max().item() for name in start)
@@ -69,14 +76,23 @@ def test_how_many_pairs_are_in_memory_at_once_is_not_what_is_computed(artifact, 
 
 
 def test_every_pair_is_seen_once_before_any_is_seen_twice():
-    from stages.train.preference_trainer import in_order
-
-    rows = [{"row": i} for i in range(13)]
-    order = [row["row"] for row in in_order(rows, 32, seed=1)]
+    rows = [{"row": i, "prompt_ids": [1]} for i in range(13)]
+    order = [row["row"] for row in in_order(rows, 4, 8, seed=1)]
     assert sorted(order[:13]) == sorted(order[13:26]) == list(range(13))
     assert order[:13] != order[13:26]
     assert len(order) == 32
-    assert order != [row["row"] for row in in_order(rows, 32, seed=2)]
+    assert order != [row["row"] for row in in_order(rows, 4, 8, seed=2)]
+
+
+def test_the_rows_of_a_batch_are_sorted_by_length_and_no_row_changes_its_batch():
+    rows = [{"row": i, "prompt_ids": [1] * (i * 7 % 13)} for i in range(16)]
+    batches = [in_order(rows, 2, 8, seed=3)[first : first + 8] for first in (0, 8)]
+    for batch in batches:
+        assert [len(row["prompt_ids"]) for row in batch] == sorted(len(row["prompt_ids"]) for row in batch)
+    plain = [{**row, "prompt_ids": [1]} for row in rows]
+    for first, batch in zip((0, 8), batches, strict=True):
+        together = in_order(plain, 2, 8, seed=3)[first : first + 8]
+        assert {row["row"] for row in batch} == {row["row"] for row in together}
 
 
 def test_training_does_not_change_how_a_turn_ends(artifact, tiny_model, tmp_path):
@@ -104,7 +120,7 @@ def test_two_precisions_in_one_log_ratio_are_refused(artifact, tiny_model, other
 
 def test_a_micro_batch_that_does_not_divide_the_batch_is_refused():
     with pytest.raises(ValueError, match=r"must divide"):
-        DPO(beta=0.1, learning_rate=1e-6, max_steps=6, batch=8, micro_batch=3)
+        DPO(loss=Sigmoid(beta=0.1), learning_rate=1e-6, max_steps=6, batch=8, execution=memory(3))
 
 
 def test_a_training_that_was_interrupted_goes_on_from_its_checkpoint_to_the_same_bytes(
@@ -114,7 +130,9 @@ def test_a_training_that_was_interrupted_goes_on_from_its_checkpoint_to_the_same
 
     whole, _ = train(artifact, artifact(Pairs, PAIRS), tiny_model, tiny_model, max_steps=7)
     out, steps, check = artifact(Model), [], curve.check
-    stage = DPO(beta=0.1, learning_rate=1e-3, max_steps=7, batch=8, checkpoint_every=2)
+    stage = DPO(
+        loss=Sigmoid(beta=0.1), learning_rate=1e-3, max_steps=7, batch=8, execution=Execution(checkpoint_every=2)
+    )
 
     def interrupted(step, logs, from_reference):
         steps.append(step)
@@ -146,7 +164,7 @@ def test_log_probs_of_the_wrong_weights_are_noticed_by_the_first_loss(artifact, 
     known = artifact(Pairs)
     LogProbs()(pairs=artifact(Pairs, PAIRS), model=tiny_model, out=known)
     wrong = artifact(Pairs, [{**row, "rejected_logp": row["rejected_logp"] + 9} for row in known.rows()])
-    with pytest.raises(ValueError, match=r"must be ln 2"):
+    with pytest.raises(ValueError, match=r"not ln 2"):
         train(artifact, wrong, tiny_model, tiny_model)
 
 
@@ -176,17 +194,19 @@ def test_a_training_that_explodes_stops_and_says_so(artifact, tiny_model):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"beta": 0},
         {"learning_rate": 0},
         {"max_steps": 0},
+        {"max_steps": None},
+        {"epochs": 1},
         {"batch": 0},
-        {"warmup_steps": 7},
-        {"warmup_steps": 2, "schedule": "constant"},
+        {"warmup": 1.0, "schedule": "cosine"},
+        {"warmup": 0.2, "schedule": "constant"},
+        {"sft_weight": -1},
     ],
 )
 def test_impossible_values_and_ignored_options_are_refused(fields):
-    with pytest.raises(ValueError, match=r"must be|ignores"):
-        DPO(**{"beta": 0.1, "learning_rate": 1e-6, "max_steps": 6, "batch": 8} | fields)
+    with pytest.raises(ValueError, match=r"must be|ignores|is a share|either"):
+        DPO(**{"loss": Sigmoid(beta=0.1), "learning_rate": 1e-6, "max_steps": 6, "batch": 8} | fields)
 
 
 def test_a_probe_without_a_base_or_with_its_own_log_probs_is_refused(artifact, tiny_model):

@@ -1,0 +1,40 @@
+"""Reward models in memory: sequence classifiers with one output."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from stages.artifacts import RewardModel
+
+
+def load_classifier(reward: RewardModel) -> tuple[Any, Any]:
+    """The classifier, ready for inference, and its tokenizer.
+
+    Raises:
+        ValueError: it has more than one output, or names no padding token.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from stages.engines.models import best_device, multiplies_bfloat16
+
+    model = AutoModelForSequenceClassification.from_pretrained(reward.path, dtype="auto", local_files_only=True)
+    if model.config.num_labels != 1:
+        raise ValueError(f"a reward model has one output, this one has {model.config.num_labels}")
+    if model.config.get_text_config().pad_token_id is None:
+        raise ValueError("the reward model's config names no pad_token_id, by which it finds where a text ends")
+    if not multiplies_bfloat16(best_device()):
+        model = model.to(torch.float32)
+    return model.to(best_device()).eval(), AutoTokenizer.from_pretrained(reward.path, local_files_only=True)
+
+
+def rewards(model: Any, sequences: Sequence[list[int]]) -> list[float]:
+    """One number a sequence; sequences are padded on the right."""
+    import torch
+
+    pad, longest = model.config.get_text_config().pad_token_id, max(map(len, sequences))
+    ids = torch.tensor([sequence + [pad] * (longest - len(sequence)) for sequence in sequences])
+    mask = torch.tensor([[1] * len(sequence) + [0] * (longest - len(sequence)) for sequence in sequences])
+    with torch.inference_mode():
+        logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits
+    found: list[float] = logits[:, 0].float().tolist()
+    return found

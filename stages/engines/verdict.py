@@ -1,0 +1,50 @@
+"""What a judge said, out of its own words.
+
+The one decision: a verdict stands on a line of its own that begins with the keyword, and the last such line counts.
+Nothing is searched for in the prose, and nothing is guessed: what is not exactly a verdict is none.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MARKS = r"[\s*_#>`]*"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A score, or the reason why there is none."""
+
+    score: float | None = None
+    reason: str | None = None
+
+
+def read_score(judgement: str, keyword: str, lowest: float, highest: float) -> Verdict:
+    """The number on the last line ``keyword: number``, if it is within the range; ``4/5`` and ``4 out of 5`` are 4."""
+    said = _said(judgement, keyword)
+    if said is None:
+        return Verdict(reason="no_score")
+    out_of = rf"(?:\s*(?:/|out of)\s*{re.escape(f'{highest:g}')})?"
+    match = re.fullmatch(rf"([+-]?\d+(?:\.\d+)?){out_of}(?:\s*points?)?", said, flags=re.IGNORECASE | re.ASCII)
+    if match is None:
+        return Verdict(reason="unreadable")
+    score = float(match[1])
+    return Verdict(score=score) if lowest <= score <= highest else Verdict(reason="out_of_range")
+
+
+def read_label(judgement: str, keyword: str, labels: Sequence[str]) -> str | None:
+    """The label on the last line ``keyword: label``; only the whole label counts, never a part of a word."""
+    said = _said(judgement, keyword)
+    return next((label for label in labels if said is not None and said.casefold() == label.casefold()), None)
+
+
+def without_verdict(judgement: str, keyword: str) -> str:
+    """The words without any line that begins with the keyword."""
+    line = re.compile(rf"^{MARKS}{re.escape(keyword)}{MARKS}:", flags=re.IGNORECASE)
+    return "\n".join(text for text in judgement.splitlines() if not line.match(text)).strip()
+
+
+def _said(judgement: str, keyword: str) -> str | None:
+    """What follows the keyword on the last line that begins with it, without marks and a full stop."""
+    found = re.findall(rf"^{MARKS}{re.escape(keyword)}{MARKS}:(.*)$", judgement, flags=re.IGNORECASE | re.MULTILINE)
+    return re.sub(rf"^{MARKS}|[.]?{MARKS}$", "", found[-1]) if found else None

@@ -1,0 +1,144 @@
+"""A judge with a rubric: words first, then a score, several times, averaged (LLM-as-a-Judge).
+
+The one decision: a vote counts only if the judge finished and said a score in its place; an answer with too few such
+votes has no score. Only what the judge itself wrote is read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import ceil
+from statistics import fmean
+from typing import ClassVar
+
+from stages.artifacts import Completions, Model, Row, Scores
+from stages.engines.drawing import Drawn, draw
+from stages.engines.engine import Engine, Sampling
+from stages.engines.quote import check_template, filled, transcript
+from stages.engines.verdict import Verdict, read_score
+from stages.parts import write_parts
+from stages.score.summary import label_source, summary
+from stages.seeds import derive
+
+PART = 64
+"""Votes in a part of the artifact."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """score = mean of the valid votes (Self-Rewarding, arXiv 2401.10020; DICE's repository has it too).
+
+    Args:
+        rubric: the judge's prompt, with <question>{question}</question> and <response>{response}</response>.
+        votes: judgements an answer, each drawn anew.
+        keyword: begins the line that says the score; ``lowest`` and ``highest`` are its range.
+        min_votes: the share of the votes that must be valid.
+        temperature, top_p, max_new_tokens, seed: how judgements are drawn. One that has not ended by then is no vote.
+        floor: the least share of prompts with a scored answer; below it the step stops and shows what the judge said.
+        engine: where it runs; not part of the identity.
+    """
+
+    VERSION: ClassVar[int] = 1
+    RESUMES: ClassVar[bool] = True
+
+    rubric: str
+    votes: int
+    keyword: str = "Score"
+    lowest: float = 0.0
+    highest: float = 5.0
+    min_votes: float = 0.5
+    temperature: float
+    top_p: float = 1.0
+    max_new_tokens: int
+    seed: int
+    floor: float = 0.2
+    engine: Engine = field(compare=False)
+
+    def __post_init__(self) -> None:
+        check_template(self.rubric, "question", "response")
+        if f"{self.keyword}:" not in self.rubric:
+            raise ValueError(f"the rubric must ask for a line '{self.keyword}: ...', or no judge could know to say it")
+        if self.votes < 1 or not 0 < self.min_votes <= 1 or not 0 <= self.floor <= 1:
+            raise ValueError("votes must be at least 1, min_votes in (0, 1] and floor in [0, 1]")
+        if not self.lowest < self.highest:
+            raise ValueError(f"lowest must be below highest, not {self.lowest} and {self.highest}")
+        if self.temperature == 0 and self.votes > 1:
+            raise ValueError(f"greedy judging (temperature 0) gives {self.votes} equal votes; say votes: 1 or raise it")
+
+    def __call__(self, *, completions: Completions, judge: Model, out: Scores) -> Mapping[str, float]:
+        """Scores in the order of the completions. Cut-off answers are not judged and have none.
+
+        Raises:
+            ValueError: too few prompts have a scored answer.
+        """
+
+        def scored(rows: list[Row]) -> list[list[Row]]:
+            return [[row] for row in self._scored(rows, judge)]
+
+        size = max(1, PART // self.votes)
+        together = max(1, self.engine.rows // PART)
+        write_parts(
+            out, completions.rows(), scored, size=size, together=together, what="judging", total=len(completions)
+        )
+        votes = [vote for row in out.rows(["votes"]) for vote in row["votes"] or []]
+        return {
+            **summary(out, f"mean score of {self.votes} votes", self.floor),
+            "votes": len(votes),
+            "votes_invalid": sum(vote is None for vote in votes),
+        }
+
+    def _scored(self, rows: list[Row], judge: Model) -> list[Row]:
+        whole = [row for row in rows if row["finish_reason"] == "stop"]
+        judged = dict(zip(map(_place, whole), self._judgements(whole, judge), strict=True))
+        return [
+            {**row, **self._verdict(judged.get(_place(row))), "label_source": label_source(row, judge)} for row in rows
+        ]
+
+    def _judgements(self, rows: list[Row], judge: Model) -> list[list[Drawn] | str]:
+        """Of each row its judgements, or what went wrong; a row at which the engine fails is asked alone once more."""
+        try:
+            return [*self._draw(rows, judge)] if rows else []
+        except Exception as wrong:
+            if len(rows) == 1:
+                return [f"{type(wrong).__name__}: {wrong}"]
+            return [found for row in rows for found in self._judgements([row], judge)]
+
+    def _draw(self, rows: list[Row], judge: Model) -> list[list[Drawn]]:
+        from stages.engines.models import load_tokenizer
+
+        tokenizer = load_tokenizer(judge)
+        asked = [
+            filled(
+                self.rubric,
+                tokenizer,
+                question=transcript(row["prompt"]),
+                response=row["completion"][0]["content"],
+            )
+            for row in rows
+        ]
+        seeds = [[derive("judge", self.seed, *_place(row), vote) for vote in range(self.votes)] for row in rows]
+        sampling = Sampling(temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens)
+        return draw(self.engine, judge, asked, seeds, sampling)
+
+    def _verdict(self, judgements: list[Drawn] | str | None) -> Row:
+        if judgements is None:
+            return {"null_reason": "truncated"}
+        if isinstance(judgements, str):
+            return {"null_reason": "engine_error", "judgements": [judgements]}
+        verdicts = [self._read(judgement) for judgement in judgements]
+        valid = [verdict.score for verdict in verdicts if verdict.score is not None]
+        enough = len(valid) >= ceil(self.min_votes * self.votes)
+        return {
+            "score": fmean(valid) if enough else None,
+            "null_reason": None if enough else next(verdict.reason for verdict in verdicts if verdict.reason),
+            "votes": [verdict.score for verdict in verdicts],
+            "judgements": [judgement.text for judgement in judgements],
+        }
+
+    def _read(self, judgement: Drawn) -> Verdict:
+        if not judgement.ended:
+            return Verdict(reason="judgement_truncated")
+        return read_score(judgement.text, self.keyword, self.lowest, self.highest)
+
+
+def _place(row: Row) -> tuple[str, int]:
+    return row["prompt_id"], row["sample"]

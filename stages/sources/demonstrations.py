@@ -1,0 +1,88 @@
+"""What a model learns to imitate: instructions with their answers, and judgements with their scores.
+
+The one decision: a graded example is put together here, from question, answer, words and score, by the same rubric that
+the judge will be asked with, so learning to judge and judging cannot drift apart.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from stages.artifacts import Demonstrations, Row
+from stages.engines.quote import check_template, fill
+from stages.sources.local import known, read
+from stages.sources.rows import check_rows, converted, selected
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalDemonstrations:
+    """Conversations with an answer, of a local file. See LocalPrompts for the fields."""
+
+    VERSION: ClassVar[int] = 1
+
+    path: str = field(compare=False)
+    columns: dict[str, str] = field(default_factory=lambda: {"prompt": "prompt", "completion": "completion"})
+    limit: int | None = None
+    sha256: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_rows("demonstrations", self.columns, 0, self.limit)
+        object.__setattr__(self, "sha256", known(self.path))
+
+    def __call__(self, *, out: Demonstrations) -> Mapping[str, float]:
+        """Every selected row."""
+        rows = selected(read(self.path, self.sha256), 0, self.limit, None)
+        return {"demonstrations": out.write(converted(rows, self.columns, self.path))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalJudgements:
+    """Graded answers of a local file as demonstrations of judging (Self-Rewarding's evaluation fine-tuning).
+
+    Args:
+        path: a file with the columns question, answer, judgement, score and id; its sha256 is part of the identity.
+        rubric, keyword: of the Judge that is to be taught; the demonstration ends with the line ``keyword: score``.
+        most_of_a_score: no score may make up more than this share, or the judge learns to say it always.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    path: str = field(compare=False)
+    rubric: str
+    keyword: str = "Score"
+    most_of_a_score: float = 0.4
+    sha256: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_template(self.rubric, "question", "response")
+        object.__setattr__(self, "sha256", known(self.path))
+
+    def __call__(self, *, out: Demonstrations) -> Mapping[str, float]:
+        """Every row.
+
+        Raises:
+            ValueError: a row lacks a column, or one score is too frequent.
+        """
+        rows = list(self._rows())
+        scores = [row.pop("score") for row in rows]
+        for score in set(scores):
+            if scores.count(score) > self.most_of_a_score * len(scores):
+                raise ValueError(
+                    f"{self.path}: {scores.count(score)} of {len(scores)} judgements say {score}, more than "
+                    f"{self.most_of_a_score:.0%}; a judge that is taught so says it always"
+                )
+        return {"demonstrations": out.write(rows)}
+
+    def _rows(self) -> Iterator[Row]:
+        for number, row in read(self.path, self.sha256):
+            missing = {"id", "question", "answer", "judgement", "score"} - row.keys()
+            if missing:
+                raise ValueError(f"{self.path}, row {number}: no column {', '.join(sorted(missing))}")
+            asked = fill(self.rubric, question=row["question"], response=row["answer"])
+            said = f"{row['judgement'].strip()}\n{self.keyword}: {row['score']}"
+            yield {
+                "prompt_id": str(row["id"]),
+                "prompt": asked,
+                "completion": [{"role": "assistant", "content": said}],
+                "score": row["score"],
+            }

@@ -1,0 +1,108 @@
+"""SCIR-style training: two rewards inside the model, the judge and the implicit one, are made to agree while it trains.
+
+The one decision: a pair is a pair of answers and no label. Which of the two is the better one, and whether both rewards
+say so, is decided anew at every step by the model that is being trained.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from stages.artifacts import Model, Pairs, Row
+from stages.engines.quote import check_template, filled, transcript
+from stages.train.objectives import positive
+from stages.train.training import Training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consistency(Training):
+    """L = λ_C·mean(C) + mean over the agreeing pairs of −log σ(βΔ) (SCIR, arXiv 2502.08922; everything here beyond the
+    idea is our reconstruction, none of it could be checked against the paper).
+
+    p_gen = σ(½[logit q₁ + logit q₂]) from the judge's label tokens in both orders; p_imp = σ(β·[s(y_a) − s(y_b)]),
+    s = log π − log ρ against an ``earlier`` model; C = symmetric KL of the two + λ_H·their mean entropy. Two rewards
+    agree if both are above ½ + δ or both below ½ − δ.
+
+    Args:
+        question, first, second: the judge's prompt and its labels, see Pairwise.
+        beta: β, of the implicit reward and of DPO.
+        penalty: λ_C.
+        entropy: λ_H.
+        agree_above: δ in [0, 0.5).
+        gradient: which of the two rewards the penalty moves.
+        length_normalised: s per token, against the implicit reward's taste for length.
+
+    The other fields are those of every Training.
+    """
+
+    VERSION: ClassVar[int] = 1
+    RESUMES: ClassVar[bool] = True
+    DISTINCT: ClassVar = (("policy", "earlier"),)
+
+    question: str
+    first: tuple[str, ...] = ("A", " A")
+    second: tuple[str, ...] = ("B", " B")
+    beta: float
+    penalty: float = 1.0
+    entropy: float = 0.1
+    agree_above: float = 0.0
+    gradient: Literal["implicit_only", "judge_only", "both"] = "implicit_only"
+    length_normalised: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_template(self.question, "question", "first", "second")
+        positive(self, "beta", "penalty")
+        if self.entropy < 0 or not 0 <= self.agree_above < 0.5:
+            raise ValueError(
+                f"entropy must be at least 0 and agree_above in [0, 0.5), not {self.entropy} and {self.agree_above}"
+            )
+
+    def __call__(
+        self, *, pairs: Pairs, policy: Model, reference: Model, earlier: Model, out: Model
+    ) -> Mapping[str, float]:
+        """A trained copy of the policy. DPO is against ``reference``, the implicit reward against ``earlier``.
+
+        Raises:
+            ValueError: no pair is left, policy and earlier are the same model, so that p_imp would be ½ for every pair,
+                or policy = reference and the first log-ratio is not 0.
+        """
+        from stages.engines.labels import label_tokens
+        from stages.engines.models import load_tokenizer, release
+        from stages.engines.pair_logprobs import pair_logprobs
+        from stages.train.consistency_objective import ConsistencyObjective
+        from stages.train.pair_rows import BATCH_TOKENS, pair_rows
+        from stages.train.preference_trainer import train
+
+        if policy.identity == earlier.identity:
+            raise ValueError("policy and earlier are the same model: its implicit reward would prefer nothing")
+        rows, counts = pair_rows(pairs, policy, reference, self.max_tokens, ("prompt", "chosen", "rejected"))
+        sides = ("prompt", "chosen", "rejected")
+        ids = [{f"{side}_tokens": row[f"{side}_ids"] for side in sides} for row in rows]
+        passed = pair_logprobs(ids, earlier, "the earlier model's log-probs", BATCH_TOKENS)
+        rows = [self._row(row, logps, policy) for row, logps in zip(rows, passed, strict=True)]
+        release()
+        tokenizer = load_tokenizer(policy)
+        objective = ConsistencyObjective(
+            settings=self, labels=[label_tokens(tokenizer, variants) for variants in (self.first, self.second)]
+        )
+        metrics = train(self, rows, objective, policy, out, from_reference=policy.identity == reference.identity)
+        out.record_lineage(trained_from=policy.identity, trained_against=reference.identity)
+        return metrics | {name: float(count) for name, count in counts.items()}
+
+    def _row(self, row: Row, earlier: tuple[float, float], policy: Model) -> Row:
+        """The pair with the earlier model's log-probs and the judge's prompt in both orders."""
+        from stages.engines.chat import prompt_tokens
+        from stages.engines.models import load_tokenizer
+
+        tokenizer = load_tokenizer(policy)
+        asked, one, other = (row.pop(name) for name in ("prompt", "chosen", "rejected"))
+        shown = {"question": transcript(asked), "first": one[0]["content"], "second": other[0]["content"]}
+        swapped = {**shown, "first": shown["second"], "second": shown["first"]}
+        return {
+            **row,
+            "earlier_chosen_logps": earlier[0],
+            "earlier_rejected_logps": earlier[1],
+            "judge_tokens": prompt_tokens(tokenizer, filled(self.question, tokenizer, **shown)),
+            "judge_swapped_tokens": prompt_tokens(tokenizer, filled(self.question, tokenizer, **swapped)),
+        }

@@ -1,0 +1,91 @@
+"""What every training has: an optimizer, a schedule, how long, and how much is in memory at once.
+
+The one decision: what changes the weights stands in Training and is identity; what changes memory and speed stands in
+Execution and is not.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """Memory and speed of a training.
+
+    Args:
+        micro_batch: rows that are in memory at once, a divisor of the batch.
+        checkpointing: compute activations twice instead of keeping them.
+        checkpoint_every: optimizer steps after which a killed training can go on from there with the same trajectory.
+    """
+
+    micro_batch: int = 4
+    checkpointing: bool = False
+    checkpoint_every: int = 50
+
+    def __post_init__(self) -> None:
+        if self.micro_batch < 1 or self.checkpoint_every < 1:
+            raise ValueError("micro_batch and checkpoint_every must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The fields that every training has.
+
+    Args:
+        learning_rate: AdamW's.
+        max_steps, epochs: how long, in optimizer steps or in passes over the rows; exactly one of the two.
+        batch: rows an optimizer step.
+        schedule: of the learning rate. ``constant`` with warm-up is refused: transformers would ignore the warm-up.
+        warmup: the share of the steps in which the learning rate rises.
+        max_tokens: prompt and answer together; a longer row is dropped and counted, never cut.
+        max_grad_norm: gradients are clipped to it.
+        seed: of the order of the rows.
+        dtype: of the saved weights, and so of everything that reads them. bfloat16 halves files and time and rounds
+            away an update of less than half a unit in the last place, which at these learning rates is most of them.
+            Training itself always keeps float32 weights.
+        execution: memory and speed; not part of the identity.
+    """
+
+    learning_rate: float
+    max_steps: int | None = None
+    epochs: float | None = None
+    batch: int
+    schedule: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant"
+    warmup: float = 0.0
+    max_tokens: int = 4096
+    max_grad_norm: float = 1.0
+    seed: int = 0
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    execution: Execution = field(default_factory=Execution, compare=False)
+
+    def __post_init__(self) -> None:
+        for holder, name in (
+            *(
+                (self, name)
+                for name in ("learning_rate", "max_steps", "epochs", "batch", "max_tokens", "max_grad_norm")
+            ),
+            *((self.execution, name) for name in ("micro_batch", "checkpoint_every")),
+        ):
+            value = getattr(holder, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} must be above 0, not {value}")
+        if (self.max_steps is None) == (self.epochs is None):
+            raise ValueError(f"say either max_steps or epochs, not {self.max_steps} and {self.epochs}")
+        if self.batch % self.micro_batch:
+            raise ValueError(f"micro_batch ({self.micro_batch}) must divide batch ({self.batch})")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup is a share of the steps, in [0, 1), not {self.warmup}")
+        if self.warmup and self.schedule == "constant":
+            raise ValueError("a constant schedule ignores warmup; say schedule: constant_with_warmup")
+
+    @property
+    def micro_batch(self) -> int:
+        """Rows in memory at once, never more than a batch has."""
+        return min(self.batch, self.execution.micro_batch)
+
+    def steps(self, rows: int) -> int:
+        """Optimizer steps over so many rows; one at least."""
+        if self.max_steps is not None:
+            return self.max_steps
+        assert self.epochs is not None, "one of the two was said"
+        return max(1, round(self.epochs * rows / self.batch))
