@@ -16,7 +16,7 @@ help:            ## this text
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1 \t/' | expand -t 20
 	@printf '\n  make RECIPE-NAME  run a recipe: $(RECIPES)\n'
 	@printf '\nwith, where you like: ROUNDS=3 MODEL=smollm2_135m DATA=seed SCALE=laptop ENGINE=hf EXECUTOR=local\n'
-	@printf 'and any configuration in ARGS="round.train.stage.beta=0.05 run=my_run"\n'
+	@printf 'and any configuration in ARGS="round.train.stage.loss.beta=0.05 run=my_run"\n'
 
 setup: $(VENV)/.ready ## the environment, pinned
 

@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "  selfloop recipes=dice                       two rounds of DICE on a small model\n"
         "  selfloop plan recipes=dice rounds=3         what that would run\n"
         "  selfloop recipes=dice model=zephyr_7b data=ultrafeedback scale=paper sft_revision=...\n"
-        "  selfloop recipes=dice round.train.stage.beta=0.05",
+        "  selfloop recipes=dice round.train.stage.loss.beta=0.05",
     )
     parser.add_argument("words", nargs="*", metavar="[run|plan] recipes=NAME [key=value ...]")
     return parser

@@ -4,6 +4,7 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["SELFLOOP_TRUST"] = "tests"
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import json
 from pathlib import Path

@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MARKS = r"[\s*_#>`]*"
+MARKS = r"[\s*_#`]*"
+"""What may stand around a verdict; no ``>``, for a quoted line is somebody else's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +41,15 @@ def read_label(judgement: str, keyword: str, labels: Sequence[str]) -> str | Non
 
 def without_verdict(judgement: str, keyword: str) -> str:
     """The words without any line that begins with the keyword."""
-    line = re.compile(rf"^{MARKS}{re.escape(keyword)}{MARKS}:", flags=re.IGNORECASE)
+    line = _line(keyword)
     return "\n".join(text for text in judgement.splitlines() if not line.match(text)).strip()
 
 
 def _said(judgement: str, keyword: str) -> str | None:
     """What follows the keyword on the last line that begins with it, without marks and a full stop."""
-    found = re.findall(rf"^{MARKS}{re.escape(keyword)}{MARKS}:(.*)$", judgement, flags=re.IGNORECASE | re.MULTILINE)
+    found = [match[1] for match in map(_line(keyword).match, judgement.splitlines()) if match]
     return re.sub(rf"^{MARKS}|[.]?{MARKS}$", "", found[-1]) if found else None
+
+
+def _line(keyword: str) -> re.Pattern[str]:
+    return re.compile(rf"{MARKS}{re.escape(keyword)}{MARKS}:(.*)", flags=re.IGNORECASE)

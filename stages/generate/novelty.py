@@ -11,6 +11,12 @@ UNSUITABLE_WORDS = re.compile(r"\b(?:images?|graphs?|pictures?|files?|maps?|draw
 RULES = ("truncated", "short", "long", "unsuitable", "program", "first_character", "known")
 
 
+def first_task(written: str, ended: bool) -> tuple[str, bool]:
+    """The first line without a list's number, as Self-Instruct splits what a model lists, and whether it is whole."""
+    lines = written.strip().splitlines() or [""]
+    return " ".join(re.sub(r"^\d+\s*[.):]\s*", "", lines[0]).split()), ended or len(lines) > 1
+
+
 def broken_rule(text: str, ended: bool) -> str | None:
     """The first rule that a prompt breaks by itself (Self-Instruct, Wang et al., arXiv 2212.10560), or None.
 
@@ -27,7 +33,7 @@ def broken_rule(text: str, ended: bool) -> str | None:
         return "unsuitable"
     if text.startswith("Write a program"):
         return "program"
-    return None if text[0].isascii() and (text[0].isalnum() or text[0].isspace()) else "first_character"
+    return None if text[0].isascii() and text[0].isalnum() else "first_character"
 
 
 class Novelty:

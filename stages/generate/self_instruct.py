@@ -15,7 +15,7 @@ from typing import ClassVar
 from stages.artifacts import Model, Prompts, Row
 from stages.engines.drawing import draw
 from stages.engines.engine import Engine, Sampling
-from stages.generate.novelty import RULES, Novelty, broken_rule
+from stages.generate.novelty import RULES, Novelty, broken_rule, first_task
 from stages.progress import progress
 from stages.seeds import derive
 
@@ -111,8 +111,8 @@ class SelfInstruct:
     def _accepted(self, texts: Sequence[tuple[str, bool]], novelty: Novelty, counts: Counter[str]) -> list[str]:
         accepted = []
         for written, ended in texts:
-            text = " ".join(written.split())
-            rule = broken_rule(text, ended) or (None if novelty.add(text) else "known")
+            text, whole = first_task(written, ended)
+            rule = broken_rule(text, whole) or (None if novelty.add(text) else "known")
             counts["asked"] += 1
             counts[f"dropped_{rule}"] += rule is not None
             if rule is None:

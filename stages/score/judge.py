@@ -61,6 +61,8 @@ class Judge:
             raise ValueError("votes must be at least 1, min_votes in (0, 1] and floor in [0, 1]")
         if not self.lowest < self.highest:
             raise ValueError(f"lowest must be below highest, not {self.lowest} and {self.highest}")
+        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.max_new_tokens < 1:
+            raise ValueError("temperature must be at least 0, top_p in (0, 1] and max_new_tokens at least 1")
         if self.temperature == 0 and self.votes > 1:
             raise ValueError(f"greedy judging (temperature 0) gives {self.votes} equal votes; say votes: 1 or raise it")
 

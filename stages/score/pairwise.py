@@ -64,11 +64,8 @@ class Pairwise:
         groups = (list(rows) for _, rows in groupby(completions.rows(), key=lambda row: row["prompt_id"]))
         write_parts(out, groups, scored, size=PART, what="comparing", total=prompts)
         told = [row for row in out.rows(["order_flips", "label_mass", "score"]) if row["score"] is not None]
-        return {
-            **summary(out, "mean log-odds against the other answers (nats)", self.floor),
-            "order_flips": fmean(row["order_flips"] for row in told),
-            "label_mass": fmean(row["label_mass"] for row in told),
-        }
+        means = {name: fmean(row[name] for row in told) for name in ("order_flips", "label_mass") if told}
+        return {**summary(out, "mean log-odds against the other answers (nats)", self.floor), **means}
 
     def _scored(self, groups: list[list[Row]], judge: Model) -> list[list[Row]]:
         from stages.engines.labels import label_logprobs
@@ -83,11 +80,11 @@ class Pairwise:
             for one, other in (pair, pair[::-1])
         ]
         found = label_logprobs(judge, asked, (self.first, self.second), self.max_tokens, self.batch_tokens)
-        odds = {
-            (id(one), id(other)): outcome
-            for (one, other), forward, backward in zip(compared, found[::2], found[1::2], strict=True)
-            if (outcome := log_odds(forward, backward)) is not None
-        }
+        odds: dict[tuple[int, int], tuple[float, bool, float]] = {}
+        for (one, other), forward, backward in zip(compared, found[::2], found[1::2], strict=True):
+            if (outcome := log_odds(forward, backward)) is not None:
+                value, flipped, mass = outcome
+                odds[id(one), id(other)], odds[id(other), id(one)] = outcome, (-value, flipped, mass)
         return [
             [{**row, **self._score(row, rows, odds), "label_source": label_source(row, judge)} for row in rows]
             for rows in groups
@@ -96,16 +93,15 @@ class Pairwise:
     def _score(self, row: Row, rows: list[Row], odds: Mapping[tuple[int, int], tuple[float, bool, float]]) -> Row:
         if row["finish_reason"] != "stop":
             return {"null_reason": "truncated"}
-        own = [(odds[id(row), id(other)], 1) for other in rows if (id(row), id(other)) in odds]
-        own += [(odds[id(other), id(row)], -1) for other in rows if (id(other), id(row)) in odds]
+        own = [odds[id(row), id(other)] for other in rows if (id(row), id(other)) in odds]
         if not own:
             return {"null_reason": "nothing_to_compare"}
-        kept = [0.0 if flipped and self.disagreement == "tie" else sign * value for (value, flipped, _), sign in own]
+        kept = [0.0 if flipped and self.disagreement == "tie" else value for value, flipped, _ in own]
         return {
             "score": sum(kept) / (len(kept) + 1),
             "votes": kept,
-            "order_flips": fmean(float(flipped) for (_, flipped, _), _ in own),
-            "label_mass": fmean(mass for (_, _, mass), _ in own),
+            "order_flips": fmean(float(flipped) for _, flipped, _ in own),
+            "label_mass": fmean(mass for _, _, mass in own),
         }
 
 

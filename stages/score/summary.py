@@ -11,7 +11,7 @@ from statistics import fmean, pstdev
 
 from stages.artifacts import Model, Row, Scores
 
-UNJUDGED = ("truncated", "overlong")
+UNJUDGED = ("truncated", "overlong", "nothing_to_compare")
 """Reasons that lie in the answer and not in the judge."""
 
 
@@ -53,9 +53,17 @@ def _check_share(out: Scores, rows: list[Row], floor: float, reasons: Counter[st
         judged += bool(own)
         scored += any(row["score"] is not None for row in own)
     if scored < floor * judged:
-        failed = [row for row in out.rows(["judgements", "null_reason"]) if row["null_reason"] not in (None, *UNJUDGED)]
-        shown = "; ".join(repr((row["judgements"] or ["no words"])[0][:200]) for row in failed[:3])
+        told = out.rows(["judgements", "votes", "null_reason"])
+        failed = [row for row in told if row["null_reason"] not in (None, *UNJUDGED)]
+        shown = "; ".join(repr(_failed_words(row)) for row in failed[:3])
         raise ValueError(
             f"only {scored} of {judged} prompts have an answer with a score, under the floor of {floor:.0%}: "
             f"{dict(reasons)}. Three of the judgements that gave none: {shown}"
         )
+
+
+def _failed_words(row: Row) -> str:
+    """The first judgement that came to nothing: its beginning, and its end, where a verdict would stand."""
+    judgements = row["judgements"] or ["no words"]
+    words: str = judgements[(row["votes"] or [None]).index(None)]
+    return words if len(words) <= 200 else f"{words[:80]} … {words[-120:]}"

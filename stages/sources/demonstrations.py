@@ -55,15 +55,19 @@ class LocalJudgements:
 
     def __post_init__(self) -> None:
         check_template(self.rubric, "question", "response")
+        if f"{self.keyword}:" not in self.rubric:
+            raise ValueError(f"the rubric must ask for the line '{self.keyword}: ...' that is taught")
         object.__setattr__(self, "sha256", known(self.path))
 
     def __call__(self, *, out: Demonstrations) -> Mapping[str, float]:
         """Every row.
 
         Raises:
-            ValueError: a row lacks a column, or one score is too frequent.
+            ValueError: there is no row, one lacks a column, or one score is too frequent.
         """
         rows = list(self._rows())
+        if not rows:
+            raise ValueError(f"{self.path}: no row")
         scores = [row.pop("score") for row in rows]
         for score in set(scores):
             if scores.count(score) > self.most_of_a_score * len(scores):
@@ -75,7 +79,8 @@ class LocalJudgements:
 
     def _rows(self) -> Iterator[Row]:
         for number, row in read(self.path, self.sha256):
-            missing = {"id", "question", "answer", "judgement", "score"} - row.keys()
+            there = {name for name, value in row.items() if value is not None}
+            missing = {"id", "question", "answer", "judgement", "score"} - there
             if missing:
                 raise ValueError(f"{self.path}, row {number}: no column {', '.join(sorted(missing))}")
             asked = fill(self.rubric, question=row["question"], response=row["answer"])

@@ -58,7 +58,7 @@ def keep(name: str, out: RewardModel, dtype: Dtype, chat_template: str | None, *
     """Load a classifier and save it as an artifact.
 
     Raises:
-        ValueError: it has no chat template, or not one output.
+        ValueError: it has no chat template, not one output, or not all weights.
     """
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -67,11 +67,12 @@ def keep(name: str, out: RewardModel, dtype: Dtype, chat_template: str | None, *
     tokenizer.chat_template = chat_template or tokenizer.chat_template
     if tokenizer.chat_template is None:
         raise ValueError(f"{name} has no chat template; give one as chat_template")
-    model = AutoModelForSequenceClassification.from_pretrained(
-        name, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, **where
-    )
+    loaded = {"dtype": getattr(torch, dtype), "use_safetensors": True, "output_loading_info": True}
+    model, info = AutoModelForSequenceClassification.from_pretrained(name, trust_remote_code=False, **loaded, **where)
     if model.config.num_labels != 1:
         raise ValueError(f"{name} has {model.config.num_labels} outputs; a reward model has one")
+    if info["missing_keys"]:
+        raise ValueError(f"{name} lacks {', '.join(sorted(info['missing_keys']))}; its rewards would be random numbers")
     if model.config.get_text_config().pad_token_id is None:
         model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(out.path)

@@ -52,11 +52,11 @@ class Consistency(Training):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_template(self.question, "question", "first", "second")
-        positive(self, "beta", "penalty")
-        if self.entropy < 0 or not 0 <= self.agree_above < 0.5:
-            raise ValueError(
-                f"entropy must be at least 0 and agree_above in [0, 0.5), not {self.entropy} and {self.agree_above}"
-            )
+        positive(self, "beta")
+        if min(self.penalty, self.entropy) < 0 or not 0 <= self.agree_above < 0.5:
+            raise ValueError("penalty and entropy must be at least 0 and agree_above in [0, 0.5)")
+        if self.penalty == 0 and (self.entropy > 0 or self.gradient != "implicit_only"):
+            raise ValueError("without a penalty, entropy and gradient are ignored: say entropy: 0, gradient: implicit_only")
 
     def __call__(
         self, *, pairs: Pairs, policy: Model, reference: Model, earlier: Model, out: Model

@@ -59,7 +59,9 @@ def keep(history: Sequence[Mapping[str, float]], out: Model) -> dict[str, float]
         for entry in history
         if "loss" in entry
     ]
-    (out.path / "curve.jsonl").write_text("".join(json.dumps(row, sort_keys=True) + "\n" for row in curve), encoding="utf-8")
+    (out.path / "curve.jsonl").write_text(
+        "".join(json.dumps(row, sort_keys=True) + "\n" for row in curve), encoding="utf-8"
+    )
     first, last = curve[0], curve[-1]
     told = {"steps": float(len(curve)), "first_loss": first["loss"]}
     told |= {f"last_{name}": last[name] for name in ENDS if name in last}

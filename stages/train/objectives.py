@@ -91,9 +91,7 @@ class Robust:
     def __post_init__(self) -> None:
         positive(self, "beta")
         if not 0 < self.flipped < 0.5:
-            raise ValueError(
-                f"flipped is the share of wrong labels, in (0, 0.5), not {self.flipped}; for 0 say Sigmoid"
-            )
+            raise ValueError(f"flipped must be a share of labels in (0, 0.5), not {self.flipped}; for 0 say Sigmoid")
 
     def __call__(self, batch: Batch) -> "torch.Tensor":
         """[pairs]."""

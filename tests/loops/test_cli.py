@@ -28,7 +28,10 @@ def selfloop(*arguments, cwd):
         (["plan", "recipes=dice", "model=smolm"], "RecipeError: model: there is no 'smolm'"),
         (["plan", "recipes=dice", "roundz=3"], "RecipeError: configuration: Could not override 'roundz'"),
         (["plan", "recipes=dice", "rounds=0.5"], "RecipeError: rounds: expected a whole number of rounds, got 0.5"),
-        (["plan", "recipes=dice", "round.train.stage.loss.beta=0"], "RecipeError: round-01/train.loss: beta must be above 0"),
+        (
+            ["plan", "recipes=dice", "round.train.stage.loss.beta=0"],
+            "RecipeError: round-01/train.loss: beta must be above 0",
+        ),
         (
             ["plan", "recipes=dice", "sizes.samples=1"],
             "RecipeError: round-01/mine: n is the number of answers a prompt; best against worst",
@@ -86,7 +89,9 @@ def test_help_lists_the_recipes(tmp_path):
 
 def test_a_recipe_of_ones_own_is_found_where_one_stands(tmp_path):
     (tmp_path / "recipes").mkdir()
-    recipe = "# @package _global_\n# Mine.\ndefaults: [dice]\nname: mine\nround: {train: {stage: {loss: {beta: 0.05}}}}\n"
+    recipe = (
+        "# @package _global_\n# Mine.\ndefaults: [dice]\nname: mine\nround: {train: {stage: {loss: {beta: 0.05}}}}\n"
+    )
     (tmp_path / "recipes/mine.yaml").write_text(recipe)
     ours, theirs = selfloop("plan", "recipes=mine", cwd=tmp_path), selfloop("plan", "recipes=dice", cwd=tmp_path)
     assert ours.returncode == 0, ours.stderr

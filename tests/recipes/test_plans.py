@@ -1,5 +1,6 @@
 """Golden plans: a changed key shows as a diff. To take a change over: ``pytest --golden`` writes them anew."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from tests.recipes.tiny import ROOT, environment
 
 GOLDEN = Path(__file__).parent / "golden"
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
+CROSSINGS = sorted((ROOT / "tests/recipes/crossings").glob("*.yaml"))
 CHOICES = {
     "laptop": [],
     "paper": ["scale=paper", "model=zephyr_7b", "data=ultrafeedback", f"sft_revision={'0' * 40}"],
@@ -31,6 +33,18 @@ def plan(recipe, *more, cwd):
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_plan_is_the_golden_one(recipe, choice, tmp_path, request):
+    compare(recipe, choice, tmp_path, request)
+
+
+@pytest.mark.parametrize("crossing", CROSSINGS, ids=lambda path: path.stem)
+def test_a_crossing_of_two_papers_is_a_few_lines_and_its_plan_the_golden_one(crossing, tmp_path, request):
+    (tmp_path / "recipes").mkdir()
+    shutil.copy(crossing, tmp_path / "recipes")
+    assert len(crossing.read_text().splitlines()) <= 15
+    compare(crossing.stem, "laptop", tmp_path, request)
+
+
+def compare(recipe, choice, tmp_path, request):
     path = GOLDEN / f"{recipe}-{choice}.txt"
     planned = plan(recipe, *CHOICES[choice], cwd=tmp_path)
     if request.config.getoption("--golden"):

@@ -1,6 +1,8 @@
 """How the tests run a shipped recipe on the tiny model: the real command line, small numbers, nothing else changed."""
 
+import json
 import os
+import random
 import sys
 from pathlib import Path
 
@@ -8,8 +10,8 @@ ROOT = Path(__file__).parents[2]
 SMALL = [
     "sizes.prompts=40",
     "++sizes.offline_pairs=12",
-    "sizes.samples=4",
     "++sizes.chunk=16",
+    "sizes.samples=4",
     "sizes.new_tokens=24",
     "sizes.seed_steps=3",
     "sizes.train_steps=3",
@@ -21,6 +23,24 @@ SMALL = [
     "+materials.probe_pairs.stage.limit=8",
     "+materials.probe_prompts.stage.limit=4",
 ]
+JUDGES = ("self_rewarding", "meta_rewarding", "self_rewarding_agreeing")
+RUBRIC = "Grade it. <question>{question}</question> <response>{response}</response> Score:"
+WORDS = [
+    "the",
+    "river",
+    "runs",
+    "over",
+    "grey",
+    "stones",
+    "old",
+    "birds",
+    "sing",
+    "about",
+    "warm",
+    "bread",
+    "cold",
+    "rain",
+]
 
 
 def command(recipe: str, model: Path, *more: str) -> list[str]:
@@ -28,8 +48,37 @@ def command(recipe: str, model: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "loops", *chosen]
 
 
+def schooling(folder: Path) -> list[str]:
+    """Words that let the tiny model learn to judge and to invent: short examples, a short rubric, and time to learn."""
+    generator = random.Random(0)
+
+    def sentence(least: int, most: int) -> str:
+        return " ".join(generator.choices(WORDS, k=generator.randint(least, most))).capitalize()
+
+    instructions = [{"id": i, "prompt": f"Task {i}: {sentence(3, 5)}", "completion": sentence(5, 9)} for i in range(48)]
+    judgements = [
+        {"id": i, "question": sentence(3, 6), "answer": sentence(4, 9), "judgement": sentence(2, 3), "score": i % 6}
+        for i in range(48)
+    ]
+    for name, rows in (("instructions", instructions), ("judgements", judgements)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return [
+        f"rubric='{RUBRIC}'",
+        f"materials.instructions.stage.path={folder / 'instructions.jsonl'}",
+        f"materials.judgements.stage.path={folder / 'judgements.jsonl'}",
+        "sizes.prompts=12",
+        "sizes.sft_steps=200",
+        "sizes.sft_learning_rate=1e-2",
+        "sizes.learning_rate=1e-4",
+        "round.invent.inputs.policy=teach",
+        "round.invent.stage.temperature=1.0",
+        "round.invent.stage.top_p=1.0",
+        "round.score.stage.temperature=1.0",
+    ]
+
+
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    return {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 
 def artifacts(store: Path) -> dict[str, bytes]:
