@@ -17,6 +17,9 @@ from stages.seeds import derive
 PART = 64
 """Answers in a part of the artifact. Not the engine's batch size, which may be another when the step is resumed."""
 
+WAVES = 8
+"""Batches that an engine is asked for at once, so that it can refill. A step that is killed loses as much."""
+
 T = TypeVar("T")
 
 
@@ -61,7 +64,7 @@ class Sample:
         missing = [index for index in range(len(parts)) if not out.has_part(index)]
         with progress("sampling", len(waiting) * self.n, "answers") as bar:
             bar.update((len(waiting) - sum(len(parts[index]) for index in missing)) * self.n)
-            for together in _split(missing, max(1, self.engine.rows // PART)):
+            for together in _split(missing, max(1, WAVES * self.engine.rows // PART)):
                 drawn = iter(self._answers([row for index in together for row in parts[index]], policy))
                 for index in together:
                     out.write_part(index, list(islice(drawn, len(parts[index]) * self.n)))
