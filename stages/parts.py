@@ -42,6 +42,12 @@ def write_parts(
             bar.update(sum(len(part) for _, part in group))
 
 
+def waves(rows: int, part: int) -> int:
+    """How many parts of so many answers an engine is asked for at once that decodes ``rows`` together: several times as
+    many, so that others can take the place of those that end. A step that is killed loses as much."""
+    return max(1, 8 * rows // part)
+
+
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """The items, ``size`` at a time."""
     iterator = iter(items)

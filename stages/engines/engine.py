@@ -30,7 +30,7 @@ class Engine(Protocol):
 
     @property
     def rows(self) -> int:
-        """How many answers it likes to be asked for at once."""
+        """How many answers it decodes together; it likes to be asked for several times as many."""
 
     def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> list[list[list[int]]]:
         """For each request, in order, one list of generated ids for each seed.

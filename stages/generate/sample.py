@@ -11,7 +11,7 @@ from typing import ClassVar
 from stages.artifacts import Completions, Model, Prompts, Row
 from stages.engines.drawing import draw
 from stages.engines.engine import Engine, Sampling
-from stages.parts import write_parts
+from stages.parts import waves, write_parts
 from stages.seeds import derive
 
 PART = 64
@@ -59,11 +59,9 @@ class Sample:
         def answers(rows: list[Row]) -> list[list[Row]]:
             return self._answers(rows, policy)
 
-        together = max(1, self.engine.rows // PART)
-        columns = ["prompt_id", "prompt"]
-        write_parts(
-            out, prompts.rows(columns), answers, size=size, together=together, what="sampling", total=len(prompts)
-        )
+        together = waves(self.engine.rows, PART)
+        rows = prompts.rows(["prompt_id", "prompt"])
+        write_parts(out, rows, answers, size=size, together=together, what="sampling", total=len(prompts))
         return self._metrics(out)
 
     def _answers(self, rows: list[Row], policy: Model) -> list[list[Row]]:

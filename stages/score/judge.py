@@ -15,7 +15,7 @@ from stages.engines.drawing import Drawn, draw
 from stages.engines.engine import Engine, Sampling
 from stages.engines.quote import check_template, filled, transcript
 from stages.engines.verdict import Verdict, read_score
-from stages.parts import write_parts
+from stages.parts import waves, write_parts
 from stages.score.summary import label_source, summary
 from stages.seeds import derive
 
@@ -77,7 +77,7 @@ class Judge:
             return [[row] for row in self._scored(rows, judge)]
 
         size = max(1, PART // self.votes)
-        together = max(1, self.engine.rows // PART)
+        together = waves(self.engine.rows, PART)
         write_parts(
             out, completions.rows(), scored, size=size, together=together, what="judging", total=len(completions)
         )

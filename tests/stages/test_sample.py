@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
-from stages.artifacts import Completions, Prompts
-from stages.engines.engine import Sampling
-from stages.engines.hf import HF, choose
-from stages.engines.models import end_of_turn, load_tokenizer
+from stages.artifacts import Completions, Model, Prompts
+from stages.engines.draw import choose
+from stages.engines.engine import Request, Sampling
+from stages.engines.hf import HF
+from stages.engines.models import end_of_turn, load_model, load_tokenizer
 from stages.generate.sample import Sample
 from tests.stages.rows import prompt
 
@@ -71,6 +72,96 @@ def test_greedy_decoding_is_that_of_transformers(artifact, tiny_model):
         ids = torch.tensor([row["prompt_tokens"]])
         theirs = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=24)
         assert row["completion_tokens"] == theirs[0, ids.shape[1] :].tolist()
+
+
+def mixed_prompts(count=30):
+    """Prompts of 2 to 84 tokens, long and short in turn."""
+    return [[5 + (place * step) % 200 for step in range(2 + place * 37 % 83)] for place in range(count)]
+
+
+def generate(model, n, rows, prompts=None, temperature=1.0, max_new_tokens=24):
+    """The engine's answers to mixed prompts; the shapes in which prompts were passed; the rows of each step."""
+    shapes = []
+    hook = load_model(model).register_forward_pre_hook(
+        lambda module, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    requests = [
+        Request(prompt=ids, seeds=[100 * place + sample for sample in range(n)])
+        for place, ids in enumerate(mixed_prompts() if prompts is None else prompts)
+    ]
+    sampling = Sampling(temperature=temperature, top_p=0.95, max_new_tokens=max_new_tokens)
+    answers = HF(rows=rows).generate(model, requests, sampling)
+    hook.remove()
+    return answers, [shape for shape in shapes if shape[1] > 1], [shape[0] for shape in shapes if shape[1] == 1]
+
+
+def test_answers_do_not_depend_on_how_many_run_together_and_when_they_join(tiny_model):
+    whole, passed, _ = generate(tiny_model, n=3, rows=1000)
+    assert len(passed) == 1, "nothing has to wait"
+    for rows in (1, 4, 8, 64):
+        answers, passed, steps = generate(tiny_model, n=3, rows=rows)
+        assert len(passed) > 1, "the test needs answers that join later"
+        assert max(steps) <= rows
+        assert answers == whole
+
+
+def test_a_prompt_is_passed_once_for_all_its_samples(tiny_model):
+    _, passed, _ = generate(tiny_model, n=4, rows=16)
+    assert sum(prompts for prompts, _ in passed) == 30
+    widths = [width for _, width in passed]
+    assert widths == sorted(widths, reverse=True), "long prompts first"
+
+
+def test_the_batch_stays_near_full_until_the_work_runs_out(tiny_model):
+    answers, _, steps = generate(tiny_model, n=4, rows=16)
+    tokens = sum(len(answer) for one in answers for answer in one)
+    assert all(rows > 12 for rows in steps[: tokens // 32])
+    assert len(steps) < 1.5 * tokens / 16
+
+
+def test_more_samples_than_run_together_wait_for_one_another(tiny_model):
+    answers, _, steps = generate(tiny_model, n=40, rows=8, prompts=mixed_prompts(3))
+    assert max(steps) == 8
+    assert answers == generate(tiny_model, n=40, rows=1000, prompts=mixed_prompts(3))[0]
+
+
+def greedily(model, prompt):
+    """What transformers answers."""
+    from transformers import AutoModelForCausalLM
+
+    loaded = AutoModelForCausalLM.from_pretrained(model.path, dtype=torch.float32)
+    ids = torch.tensor([prompt])
+    theirs = loaded.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=24)
+    return theirs[0, ids.shape[1] :].tolist()
+
+
+def test_greedy_decoding_is_that_of_transformers_while_others_join(tiny_model):
+    answers, passed, _ = generate(tiny_model, n=1, rows=4, temperature=0)
+    assert len(passed) > 5
+    assert [answer for [answer] in answers] == [greedily(tiny_model, prompt) for prompt in mixed_prompts()]
+
+
+LAYERS = {
+    "MistralConfig": None,
+    "Gemma3TextConfig": ["sliding_attention", "full_attention"],
+    "Lfm2Config": ["conv", "full_attention"],
+}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_caches_that_keep_a_window_or_a_state_are_decoded_group_by_group(kind, tmp_path):
+    import transformers
+
+    small = {"vocab_size": 256, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "head_dim": 8}
+    small |= {"num_attention_heads": 4, "num_key_value_heads": 2, "sliding_window": 8, "initializer_range": 0.2}
+    small |= {"layer_types": LAYERS[kind]} if LAYERS[kind] else {}
+    torch.manual_seed(0)
+    made = transformers.AutoModelForCausalLM.from_config(getattr(transformers, kind)(**small))
+    made.generation_config.eos_token_id = list(range(30))
+    made.save_pretrained(tmp_path)
+    answers, passed, _ = generate(Model(tmp_path), n=1, rows=4, temperature=0)
+    assert len(passed) == 8, "four at a time"
+    assert [answer for [answer] in answers] == [greedily(Model(tmp_path), prompt) for prompt in mixed_prompts()]
 
 
 def test_the_prompt_is_rendered_by_the_chat_template(artifact, tiny_model):
