@@ -56,7 +56,9 @@ class Consistency(Training):
         if min(self.penalty, self.entropy) < 0 or not 0 <= self.agree_above < 0.5:
             raise ValueError("penalty and entropy must be at least 0 and agree_above in [0, 0.5)")
         if self.penalty == 0 and (self.entropy > 0 or self.gradient != "implicit_only"):
-            raise ValueError("without a penalty, entropy and gradient are ignored: say entropy: 0, gradient: implicit_only")
+            raise ValueError(
+                "without a penalty, entropy and gradient are ignored: say entropy: 0, gradient: implicit_only"
+            )
 
     def __call__(
         self, *, pairs: Pairs, policy: Model, reference: Model, earlier: Model, out: Model
