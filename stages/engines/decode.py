@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from stages.engines.cache import join, joinable, select, trim
 from stages.engines.draw import choose
 from stages.engines.engine import Request, Sampling
+from stages.progress import progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,13 +32,13 @@ def decode(
     answers = [[_Answer(prompt=tuple(one.prompt), stream=_stream(seed)) for seed in one.seeds] for one in requests]
     waiting = _longest_first(answers, max(1, rows // SHARES))
     batch = _Batch(model=model, ends=ends, sampling=sampling)
-    with torch.inference_mode():
+    with torch.inference_mode(), progress("decoding", sum(map(len, answers)), "answers") as bar:
         while waiting or batch.running():
             refill = bool(waiting) and batch.is_open()
             if len(batch.running()) * SHARES > (rows if refill else len(batch.answers)) * (SHARES - 1):
                 batch.step()
             else:
-                batch.leave()
+                bar.update(batch.leave())
                 if refill:
                     batch.join(_fitting(waiting, rows - len(batch.answers)))
     return [[answer.tokens for answer in of_one] for of_one in answers]
@@ -69,16 +70,18 @@ class _Batch:
         """Whether others may join."""
         return not self.running() or joinable(self.cache)
 
-    def leave(self) -> None:
-        """Let go of the answers that have ended, and of the columns that only they filled."""
+    def leave(self) -> int:
+        """Let go of the answers that have ended, and of the columns that only they filled; how many there were."""
         running = self.running()
+        ended = len(self.answers) - len(running)
         self.answers = [self.answers[row] for row in running]
         if not running:
             self.cache = None
-            return
+            return ended
         select(self.cache, running)
         if joinable(self.cache):
             trim(self.cache, max(len(answer.prompt) + len(answer.tokens) - 1 for answer in self.answers))
+        return ended
 
     def join(self, newcomers: list["_Answer"]) -> None:
         """Pass the newcomers' prompts, each once, draw their first tokens, and take them in."""
