@@ -107,7 +107,7 @@ def _step(node: Node, id: str, name: str, number: int, inputs: dict[str, Step]) 
             raise RecipeError(f"{id}: {key} takes {kind.__name__}, but {inputs[key].id} makes {made.__name__}")
     keys = {key: step.key for key, step in inputs.items()}
     for one, other in getattr(stage, "DISTINCT", ()):
-        if keys[one] == keys[other]:
+        if other in keys and keys[one] == keys[other]:
             raise RecipeError(f"{id}: {one} and {other} are the same artifact ({inputs[one].id}); they must differ")
     try:
         key = step_key(stage, keys)

@@ -34,7 +34,11 @@ def label_logprobs(
     batch_tokens: int,
 ) -> list[list[float] | None]:
     """For each conversation log P(label) of each label as the first token of the answer, in nats; None if the
-    conversation is longer than ``max_tokens``."""
+    conversation is longer than ``max_tokens``.
+
+    Raises:
+        ValueError: a label is no single token of the model, or two labels share one.
+    """
     import torch
 
     from stages.engines.chat import prompt_tokens
@@ -43,6 +47,8 @@ def label_logprobs(
 
     model, tokenizer = load_model(judge), load_tokenizer(judge)
     tokens = [label_tokens(tokenizer, variants) for variants in labels]
+    if len({token for own in tokens for token in own}) < sum(map(len, tokens)):
+        raise ValueError(f"the labels {[list(variants) for variants in labels]} share a token of this model")
     prompts = [prompt_tokens(tokenizer, conversation) for conversation in conversations]
     fits = [place for place, prompt in enumerate(prompts) if len(prompt) <= max_tokens]
     found: list[list[float] | None] = [None] * len(prompts)

@@ -13,7 +13,7 @@ from math import ceil
 from stages.artifacts import Row, Scores
 from stages.pairs.length import Unit, length
 
-RULES = ("truncated", "empty", "overlong", "duplicate", "unscored")
+RULES = ("truncated", "empty", "overlong", "unscored", "duplicate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +97,10 @@ class Miner:
             return "empty"
         if len(text) >= self.longest:
             return "overlong"
+        if row["score"] is None:
+            return "unscored"
         normalised = " ".join(text.split())
         if normalised in seen:
             return "duplicate"
         seen.add(normalised)
-        return "unscored" if row["score"] is None else None
+        return None

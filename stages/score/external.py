@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from stages.artifacts import Completions, RewardModel, Row, Scores
+from stages.artifacts import Completions, Message, RewardModel, Row, Scores
+from stages.engines.quote import without_control
 from stages.parts import write_parts
 from stages.score.summary import summary
 
@@ -49,7 +50,7 @@ class External:
         from stages.engines.logprobs import batches
 
         whole = {
-            place: tokenizer.apply_chat_template([*row["prompt"], *row["completion"]], return_dict=True)["input_ids"]
+            place: tokenizer.apply_chat_template(_conversation(row, tokenizer), return_dict=True)["input_ids"]
             for place, row in enumerate(rows)
             if row["finish_reason"] == "stop"
         }
@@ -61,3 +62,9 @@ class External:
                 found[place] = {"score": reward}
         truncated: Row = {"null_reason": "truncated"}
         return [{**row, **found.get(place, truncated), "label_source": "outside"} for place, row in enumerate(rows)]
+
+
+def _conversation(row: Row, tokenizer: Any) -> list[Message]:
+    """Prompt and answer, in which no turn can spell the template's control tokens."""
+    turns = [*row["prompt"], *row["completion"]]
+    return [{"role": turn["role"], "content": without_control(turn["content"], tokenizer)} for turn in turns]

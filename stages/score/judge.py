@@ -10,7 +10,7 @@ from math import ceil
 from statistics import fmean
 from typing import ClassVar
 
-from stages.artifacts import Completions, Model, Row, Scores
+from stages.artifacts import Completions, Message, Model, Row, Scores
 from stages.engines.drawing import Drawn, draw
 from stages.engines.engine import Engine, Sampling
 from stages.engines.quote import check_template, filled, transcript
@@ -33,6 +33,7 @@ class Judge:
         keyword: begins the line that says the score; ``lowest`` and ``highest`` are its range.
         min_votes: the share of the votes that must be valid.
         temperature, top_p, max_new_tokens, seed: how judgements are drawn. One that has not ended by then is no vote.
+        max_tokens: of the judge's prompt; an answer for which it is longer is not judged.
         floor: the least share of prompts with a scored answer; below it the step stops and shows what the judge said.
         engine: where it runs; not part of the identity.
     """
@@ -50,6 +51,7 @@ class Judge:
     top_p: float = 1.0
     max_new_tokens: int
     seed: int
+    max_tokens: int = 4096
     floor: float = 0.2
     engine: Engine = field(compare=False)
 
@@ -89,11 +91,29 @@ class Judge:
         }
 
     def _scored(self, rows: list[Row], judge: Model) -> list[Row]:
-        whole = [row for row in rows if row["finish_reason"] == "stop"]
-        judged = dict(zip(map(_place, whole), self._judgements(whole, judge), strict=True))
-        return [
-            {**row, **self._verdict(judged.get(_place(row))), "label_source": label_source(row, judge)} for row in rows
-        ]
+        found: list[Row] = [{"null_reason": self._why_not(row, judge)} for row in rows]
+        asked_for = [place for place, one in enumerate(found) if one["null_reason"] is None]
+        judgements = self._judgements([rows[place] for place in asked_for], judge)
+        for place, judged in zip(asked_for, judgements, strict=True):
+            found[place] = self._verdict(judged)
+        source = [label_source(row, judge) for row in rows]
+        return [{**row, **one, "label_source": s} for row, one, s in zip(rows, found, source, strict=True)]
+
+    def _why_not(self, row: Row, judge: Model) -> str | None:
+        """Why an answer is not judged at all."""
+        from stages.engines.chat import prompt_tokens
+        from stages.engines.models import load_tokenizer
+
+        if row["finish_reason"] != "stop":
+            return "truncated"
+        asked = len(prompt_tokens(load_tokenizer(judge), self._asked(row, judge)))
+        return "overlong" if asked > self.max_tokens else None
+
+    def _asked(self, row: Row, judge: Model) -> list[Message]:
+        from stages.engines.models import load_tokenizer
+
+        shown = {"question": transcript(row["prompt"]), "response": row["completion"][0]["content"]}
+        return filled(self.rubric, load_tokenizer(judge), **shown)
 
     def _judgements(self, rows: list[Row], judge: Model) -> list[list[Drawn] | str]:
         """Of each row its judgements, or what went wrong; a row at which the engine fails is asked alone once more."""
@@ -105,25 +125,15 @@ class Judge:
             return [found for row in rows for found in self._judgements([row], judge)]
 
     def _draw(self, rows: list[Row], judge: Model) -> list[list[Drawn]]:
-        from stages.engines.models import load_tokenizer
-
-        tokenizer = load_tokenizer(judge)
-        asked = [
-            filled(
-                self.rubric,
-                tokenizer,
-                question=transcript(row["prompt"]),
-                response=row["completion"][0]["content"],
-            )
+        asked = [self._asked(row, judge) for row in rows]
+        seeds = [
+            [derive("judge", self.seed, row["prompt_id"], row["sample"], vote) for vote in range(self.votes)]
             for row in rows
         ]
-        seeds = [[derive("judge", self.seed, *_place(row), vote) for vote in range(self.votes)] for row in rows]
         sampling = Sampling(temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens)
         return draw(self.engine, judge, asked, seeds, sampling)
 
-    def _verdict(self, judgements: list[Drawn] | str | None) -> Row:
-        if judgements is None:
-            return {"null_reason": "truncated"}
+    def _verdict(self, judgements: list[Drawn] | str) -> Row:
         if isinstance(judgements, str):
             return {"null_reason": "engine_error", "judgements": [judgements]}
         verdicts = [self._read(judgement) for judgement in judgements]
@@ -140,7 +150,3 @@ class Judge:
         if not judgement.ended:
             return Verdict(reason="judgement_truncated")
         return read_score(judgement.text, self.keyword, self.lowest, self.highest)
-
-
-def _place(row: Row) -> tuple[str, int]:
-    return row["prompt_id"], row["sample"]

@@ -84,7 +84,9 @@ class LocalJudgements:
             if missing:
                 raise ValueError(f"{self.path}, row {number}: no column {', '.join(sorted(missing))}")
             asked = fill(self.rubric, question=row["question"], response=row["answer"])
-            said = f"{row['judgement'].strip()}\n{self.keyword}: {row['score']}"
+            if not isinstance(row["score"], int | float) or int(row["score"]) != row["score"]:
+                raise ValueError(f"{self.path}, row {number}: expected a whole number as score, got {row['score']!r}")
+            said = f"{row['judgement'].strip()}\n{self.keyword}: {int(row['score'])}"
             yield {
                 "prompt_id": str(row["id"]),
                 "prompt": asked,

@@ -119,7 +119,11 @@ def test_a_missing_input_is_refused():
 def test_a_wrong_kind_is_refused():
     spell = {"stage": {"_target_": f"{TOYS}.Spell"}}
     constant = {"stage": {"_target_": f"{TOYS}.Constant", "value": 1.0}}
-    config = toy(setup={"word": spell}, carry={"total": {"init": "word", "next": "word2"}}, round={"word2": constant})
+    config = toy(
+        setup={"word": spell},
+        carry={"total": {"init": "word", "next": "word2"}},
+        round={"word2": constant, "add": None},
+    )
     with pytest.raises(RecipeError, match=r"carry.total: begins as Word .setup/word. and goes on as Number"):
         unroll(load(config))
 
@@ -128,3 +132,71 @@ def test_a_circle_is_refused():
     add = {"stage": {"_target_": f"{TOYS}.Add"}, "inputs": {"left": "add", "right": "step"}}
     with pytest.raises(RecipeError, match=r"round-01: add -> again -> add is a circle"):
         plan(round={"again": add, "add": {"inputs": {"left": "again"}}})
+
+
+def change(**node):
+    settings = {"stage": {"_target_": f"{TOYS}.Change"}, "inputs": {"number": "add"}} | node
+    return plan(round={"change": settings})
+
+
+def test_an_input_that_may_be_left_out_may_be_named_too_and_then_it_is_part_of_the_key():
+    without, with_it = change(), change(inputs={"number": "add", "other": "step"})
+    assert set(without.steps[-1].inputs) == {"number"}
+    assert set(with_it.steps[-1].inputs) == {"number", "other"}
+    assert without.steps[-1].key != with_it.steps[-1].key
+
+
+def test_an_input_that_may_be_left_out_has_a_kind_all_the_same():
+    with pytest.raises(RecipeError, match=r"other takes Number, but setup/word makes Word"):
+        plan(
+            setup={"word": {"stage": {"_target_": f"{TOYS}.Spell"}}},
+            round={"change": {"stage": {"_target_": f"{TOYS}.Change"}, "inputs": {"number": "add", "other": "word"}}},
+        )
+
+
+def test_inputs_that_must_differ_are_refused_when_they_are_the_same_artifact_under_two_names():
+    twin = {"twin": {"stage": {"_target_": f"{TOYS}.Constant", "value": 1.0}}}
+    with pytest.raises(RecipeError, match=r"round-01/change: number and other are the same artifact"):
+        plan(
+            setup=twin,
+            round={"change": {"stage": {"_target_": f"{TOYS}.Change"}, "inputs": {"number": "twin", "other": "step"}}},
+        )
+
+
+def test_a_nested_object_must_be_what_the_field_asks_for():
+    assert change(stage={"_target_": f"{TOYS}.Change", "rule": {"_target_": f"{TOYS}.Minus"}}).steps
+    with pytest.raises(RecipeError, match=r"round-01/change.rule: expected a Rule, but tests.loops.toys.Add is none"):
+        change(stage={"_target_": f"{TOYS}.Change", "rule": {"_target_": f"{TOYS}.Add"}})
+
+
+def test_what_is_carried_may_begin_as_a_narrower_kind():
+    begun = plan(
+        setup={"start": None, "first": {"stage": {"_target_": f"{TOYS}.Rounded", "value": 10.0}}},
+        carry={"total": {"init": "first"}},
+    )
+    assert begun.steps[-1].id == "round-02/add"
+
+
+def test_a_value_may_follow_the_round_and_a_round_without_one_is_refused():
+    from loops.compose import compose
+
+    words = ["recipes=dice", "model=smollm2_135m"]
+    by_round = "+extra=${by_round:0.5,0.25}"
+    cfg = compose([*words, by_round])
+    found = []
+    for cfg.number in (1, 2):
+        found.append(cfg.extra)
+    assert found == [0.5, 0.25]
+    with pytest.raises(RecipeError, match=r"by_round names values for 2 rounds, none for round 3"):
+        load(compose([*words, by_round, "rounds=3", "round.train.stage.loss.beta=${extra}"]))
+
+
+def test_a_prompts_text_is_part_of_what_is_planned_and_an_unknown_one_is_refused():
+    from loops.compose import compose, text
+
+    assert "{response}" in text("rubric")
+    with pytest.raises(RecipeError, match=r"there is no recipes/prompts/rubrik.txt; did you mean 'rubric'"):
+        load(compose(["recipes=self_rewarding", "rubric=${text:rubrik}"]))
+    for elsewhere in ("../README", "/etc/hostname", "../../pyproject"):
+        with pytest.raises(ValueError, match=r"there is no recipes/prompts"):
+            text(elsewhere)

@@ -5,11 +5,11 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 
-class Number:
-    """An artifact that holds one number."""
+class File:
+    """An artifact of one file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -23,7 +23,15 @@ class Number:
         return {"value": value}
 
 
-class Word(Number):
+class Number(File):
+    """An artifact that holds one number."""
+
+
+class Round(Number):
+    """A number of a narrower kind."""
+
+
+class Word(File):
     """Another kind."""
 
 
@@ -56,6 +64,42 @@ class Add:
             with Path(self.trace).open("a") as file:
                 file.write("called\n")
         return out.write(left.value + right.value + self.by)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounded:
+    """A number of a narrower kind."""
+
+    value: float
+
+    def __call__(self, *, out: Round) -> dict[str, float]:
+        return out.write(round(self.value))
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """What a rule must have."""
+
+    sign: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Minus:
+    """A rule."""
+
+    sign: ClassVar[float] = -1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """``number`` and ``other``, which must not be the same, by a rule; the other may be left out."""
+
+    DISTINCT: ClassVar = (("number", "other"),)
+
+    rule: Rule = field(default_factory=Minus)
+
+    def __call__(self, *, number: Number, out: Number, other: Number | None = None) -> dict[str, float]:
+        return out.write(number.value + (self.rule.sign * other.value if other else 0))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,3 +39,12 @@ def test_pairs_are_better_for_one_of_four_reasons_and_longer_in_about_half(name,
 def test_no_prompt_occurs_twice_in_a_file_or_in_two():
     every = [text for name in ("prompts", "probe_prompts", "preferences", "probe_pairs") for text in texts(name)]
     assert len(every) == len(set(every))
+
+
+def test_there_are_enough_instructions_and_judgements_and_no_score_makes_up_most_of_them():
+    scores = Counter(row["score"] for row in rows("judgements"))
+    assert len(rows("instructions")) >= 64
+    assert sum(scores.values()) >= 60
+    assert set(scores) == {0, 1, 2, 3, 4, 5}
+    assert max(scores.values()) <= 0.4 * sum(scores.values())
+    assert all("Score:" not in row["judgement"] for row in rows("judgements"))

@@ -145,3 +145,10 @@ def test_ten_thousand_prompts_are_mined_in_order(artifact):
 def test_impossible_values_are_refused(fields):
     with pytest.raises(ValueError, match=r"must be|at least|share"):
         Extremes(**fields)
+
+
+def test_of_two_equal_answers_the_one_without_a_score_does_not_take_the_others_place(artifact):
+    rows = [scored("p", 0, "the same answer", None), scored("p", 1, "the same answer", 3.0)]
+    rows += [scored("p", 2, "another answer", 1.0)]
+    pairs, metrics, _ = mine(artifact, rows, n=3)
+    assert (pairs[0]["chosen_sample"], metrics["dropped_unscored"], metrics["dropped_duplicate"]) == (1, 1, 0)
