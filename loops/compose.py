@@ -44,9 +44,10 @@ def by_round(*values: Any, _root_: DictConfig) -> Any:
     Raises:
         ValueError: there is none for this round.
     """
-    if _root_.number > len(values):
-        raise ValueError(f"by_round names values for {len(values)} rounds, none for round {_root_.number}")
-    return values[max(0, _root_.number - 1)]
+    if not 1 <= _root_.number <= len(values):
+        place = f"round {_root_.number}" if _root_.number else "the setup"
+        raise ValueError(f"by_round names values for {len(values)} rounds, none for {place}")
+    return values[_root_.number - 1]
 
 
 def recipes() -> dict[str, Path]:

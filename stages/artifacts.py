@@ -56,6 +56,7 @@ class Completions(Table):
 
 class Scores(Completions):
     """Completions with a score: higher is better, null where none could be had, and then ``null_reason`` says why.
+    ``score_unit`` is ``log-ratio``, ``log-odds``, ``probability``, ``points`` or ``reward``.
 
     Log-probs are token sums in nats; ``scored_policy`` is the identity of the model that gave ``policy_logp``;
     ``score_noise`` is how far a score moves when it is computed again in another batch, null if nobody measured it.
@@ -67,6 +68,7 @@ class Scores(Completions):
     COLUMNS: ClassVar = {
         **Completions.COLUMNS,
         "score": "number",
+        "score_unit": "text",
         "null_reason": "text",
         "label_source": "text",
         "votes": "numbers",

@@ -48,3 +48,30 @@ def draw(
         ]
         for request, answers in zip(requests, engine.generate(model, requests, sampling), strict=True)
     ]
+
+
+def draw_each(
+    engine: Engine,
+    model: Model,
+    conversations: Sequence[Sequence[Message]],
+    seeds: Sequence[list[int]],
+    sampling: Sampling,
+) -> list[list[Drawn] | str]:
+    """As ``draw``, but where the engine fails each conversation is asked alone once more; what went wrong with it, in
+    words, stands in the place of one that fails again.
+
+    Raises:
+        Exception: the engine's own, if more than a tenth fail: then it is not the conversations.
+    """
+    try:
+        return [*draw(engine, model, conversations, seeds, sampling)] if conversations else []
+    except Exception:
+        found: list[list[Drawn] | str] = []
+        for conversation, own in zip(conversations, seeds, strict=True):
+            try:
+                found += draw(engine, model, [conversation], [own], sampling)
+            except Exception as wrong:
+                found.append(f"{type(wrong).__name__}: {wrong}")
+                if sum(isinstance(one, str) for one in found) > max(1, len(conversations) // 10):
+                    raise
+        return found

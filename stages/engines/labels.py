@@ -1,7 +1,8 @@
 """How likely the next token is one of some labels: a judgement from one forward pass, with nothing to parse.
 
 The one decision: a label is a set of single tokens (Yes, yes, with and without a space) whose probabilities are summed
-in log space. A label that is no single token is refused and never cut to its first piece.
+in log space. A label that is no single token is refused and never cut to its first piece, and a judge whose next token
+is hardly ever a label has said none.
 """
 
 from collections.abc import Sequence
@@ -13,17 +14,30 @@ if TYPE_CHECKING:
     import torch
 
 
-def label_tokens(tokenizer: Any, variants: Sequence[str]) -> list[int]:
-    """The ids of those variants that are one token.
+def label_tokens(judge: Model, labels: Sequence[Sequence[str]]) -> list[list[int]]:
+    """For each label the ids of those of its spellings that are one token where an answer of this model begins.
+
+    What a token is there depends on what the chat template ends with, so each spelling is rendered as an answer.
 
     Raises:
-        ValueError: none is.
+        ValueError: no spelling of a label is one token, or two labels share one.
     """
-    split = [tokenizer(variant, add_special_tokens=False).input_ids for variant in variants]
-    tokens = sorted({ids[0] for ids in split if len(ids) == 1})
-    if not tokens:
-        raise ValueError(f"none of the label's variants {list(variants)} is a single token of this model")
-    return tokens
+    found = [sorted({token for spelling in spellings for token in _single(judge, spelling)}) for spellings in labels]
+    for spellings, tokens in zip(labels, found, strict=True):
+        if not tokens:
+            raise ValueError(f"none of the label's variants {list(spellings)} is a single token of this model")
+    if len({token for own in found for token in own}) < sum(map(len, found)):
+        raise ValueError(f"the labels {[list(spellings) for spellings in labels]} share a token of this model")
+    return found
+
+
+def _single(judge: Model, spelling: str) -> list[int]:
+    from stages.engines.chat import answer_tokens
+    from stages.engines.models import end_of_turn, load_tokenizer
+
+    prompt, answer = ([{"role": role, "content": text}] for role, text in (("user", "?"), ("assistant", spelling)))
+    *tokens, _ = answer_tokens(load_tokenizer(judge), prompt, answer, end_of_turn(judge))
+    return tokens if len(tokens) == 1 else []
 
 
 def label_logprobs(
@@ -46,9 +60,7 @@ def label_logprobs(
     from stages.engines.models import load_model, load_tokenizer
 
     model, tokenizer = load_model(judge), load_tokenizer(judge)
-    tokens = [label_tokens(tokenizer, variants) for variants in labels]
-    if len({token for own in tokens for token in own}) < sum(map(len, tokens)):
-        raise ValueError(f"the labels {[list(variants) for variants in labels]} share a token of this model")
+    tokens = label_tokens(judge, labels)
     prompts = [prompt_tokens(tokenizer, conversation) for conversation in conversations]
     fits = [place for place, prompt in enumerate(prompts) if len(prompt) <= max_tokens]
     found: list[list[float] | None] = [None] * len(prompts)

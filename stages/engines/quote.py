@@ -29,11 +29,22 @@ def fill(template: str, **texts: str) -> list[Message]:
 
 
 def without_control(text: str, tokenizer: Any) -> str:
-    """The text with the tokenizer's control tokens broken apart."""
-    for token in sorted({*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}, key=len, reverse=True):
+    """The text with the tokenizer's control tokens, and its template's marks between turns, broken apart."""
+    control = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab(), *turn_marks(tokenizer)}
+    for token in sorted(control, key=lambda token: (-len(token), token)):
         if len(token) > 1 and token.strip() == token:
             text = text.replace(token, token[0] + JOINER + token[1:])
     return text
+
+
+def turn_marks(tokenizer: Any) -> set[str]:
+    """What the chat template writes between two turns, word by word: on some models that is ordinary text."""
+    texts = ["\ue000", "\ue001", "\ue002"]
+    roles = ["user", "assistant", "user"]
+    turns = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
+    rendered = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    pieces = re.split("|".join(texts), rendered)[1:]
+    return {word for piece in pieces for word in piece.split()}
 
 
 def without_delimiters(text: str) -> str:

@@ -48,7 +48,7 @@ def without_verdict(judgement: str, keyword: str) -> str:
 def _said(judgement: str, keyword: str) -> str | None:
     """What follows the keyword on the last line that begins with it, without marks and a full stop."""
     found = [match[1] for match in map(_line(keyword).match, judgement.splitlines()) if match]
-    return re.sub(rf"^{MARKS}|[.]?{MARKS}$", "", found[-1]) if found else None
+    return re.sub(rf"^{MARKS}|{MARKS}[.]?{MARKS}$", "", found[-1]) if found else None
 
 
 def _line(keyword: str) -> re.Pattern[str]:

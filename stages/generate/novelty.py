@@ -4,6 +4,7 @@ The one decision: a prompt leaves for the first rule that it breaks, and each ru
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -53,7 +54,17 @@ class Novelty:
 
     def add(self, text: str) -> bool:
         """Add the prompt to what is known, if it is new; whether it was."""
-        if any(self._scorer.score(known, text)["rougeL"].fmeasure > self._most for known in self._known):
+        if any(self._score(known, text) > self._most for known in self._known if self._may_be_close(known, text)):
             return False
         self._known.append(text)
         return True
+
+    def _score(self, known: str, text: str) -> float:
+        found: float = self._scorer.score(known, text)["rougeL"].fmeasure
+        return found
+
+    def _may_be_close(self, known: str, text: str) -> bool:
+        """A common subsequence is no longer than the words in common: most prompts need no look at their order."""
+        first, second = self._tokenize(known), self._tokenize(text)
+        common = (Counter(first) & Counter(second)).total()
+        return 2 * common > self._most * (len(first) + len(second))

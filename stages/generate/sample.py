@@ -43,14 +43,11 @@ class Sample:
     def __post_init__(self) -> None:
         if self.n < 1:
             raise ValueError(f"n is the number of answers a prompt, at least 1, not {self.n}")
-        if self.temperature < 0:
-            raise ValueError(f"temperature must be at least 0, not {self.temperature}")
-        if self.temperature == 0 and self.n > 1:
+        if self._sampling().temperature == 0 and self.n > 1:
             raise ValueError(f"greedy decoding (temperature 0) gives {self.n} equal answers; say n: 1 or raise it")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p must be in (0, 1], not {self.top_p}")
-        if self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1, not {self.max_new_tokens}")
+
+    def _sampling(self) -> Sampling:
+        return Sampling(temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens)
 
     def __call__(self, *, prompts: Prompts, policy: Model, out: Completions) -> Mapping[str, float]:
         """One row an answer, in the prompts' order."""
@@ -66,8 +63,7 @@ class Sample:
 
     def _answers(self, rows: list[Row], policy: Model) -> list[list[Row]]:
         seeds = [[derive("sample", self.seed, row["prompt_id"], index) for index in range(self.n)] for row in rows]
-        sampling = Sampling(temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens)
-        drawn = draw(self.engine, policy, [row["prompt"] for row in rows], seeds, sampling)
+        drawn = draw(self.engine, policy, [row["prompt"] for row in rows], seeds, self._sampling())
         return [
             [
                 {

@@ -57,7 +57,7 @@ class SelfInstruct:
             raise ValueError("the request must hold {tasks} once")
         if self.n < 1 or self.seeds_shown < 1 or self.invented_shown < 0 or self.tries < 1:
             raise ValueError("n, seeds_shown and tries must be at least 1 and invented_shown at least 0")
-        if not 0 < self.novelty <= 1 or self.temperature <= 0:
+        if not 0 < self.novelty <= 1 or self._sampling().temperature == 0:
             raise ValueError("novelty must be in (0, 1], and temperature above 0, or every try would be the same")
 
     def __call__(self, *, seeds: Prompts, pool: Prompts, policy: Model, out: Prompts) -> Mapping[str, float]:
@@ -93,14 +93,18 @@ class SelfInstruct:
         if not kept.exists():
             seeds = [derive("self-instruct", self.seed, wave, place) for place in range(WAVE)]
             asked = [self._request(random.Random(seed), given, invented) for seed in seeds]
-            sampling = Sampling(temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens)
             conversations = [[{"role": "user", "content": text}] for text in asked]
-            drawn = [one[0] for one in draw(self.engine, policy, conversations, [[seed] for seed in seeds], sampling)]
+            drawn = [
+                one[0] for one in draw(self.engine, policy, conversations, [[seed] for seed in seeds], self._sampling())
+            ]
             draft = kept.with_suffix(".draft")
             draft.write_text(json.dumps([[answer.text, answer.ended] for answer in drawn]), encoding="utf-8")
             draft.replace(kept)
         texts: list[tuple[str, bool]] = [tuple(one) for one in json.loads(kept.read_text(encoding="utf-8"))]
         return texts
+
+    def _sampling(self) -> Sampling:
+        return Sampling(temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens)
 
     def _request(self, generator: random.Random, given: Sequence[str], invented: Sequence[str]) -> str:
         own = generator.sample(invented, min(self.invented_shown, len(invented)))

@@ -20,7 +20,7 @@ class Agreeing:
     our reading of it).
 
     Args:
-        above: the other scorer's margin must be more than this, in units of its scores.
+        above: the other scorer's margin must be more than this, and than the measured noise of its scores.
     """
 
     VERSION: ClassVar[int] = 1
@@ -39,7 +39,8 @@ class Agreeing:
         """
         counts: Counter[str] = Counter()
         opinions = {
-            (row["prompt_id"], row["sample"]): row["score"] for row in scores.rows(["prompt_id", "sample", "score"])
+            (row["prompt_id"], row["sample"]): (row["score"], row["score_noise"] or 0.0)
+            for row in scores.rows(["prompt_id", "sample", "score", "score_noise"])
         }
         kept = out.write(self._agreeing(pairs, opinions, counts))
         told = {name: counts[name] for name in ("disagreeing", "ties", "unscored")}
@@ -49,7 +50,7 @@ class Agreeing:
         return {"pairs": kept, "agreement": counts["agreeing"] / max(1, judged), **told}
 
     def _agreeing(
-        self, pairs: Pairs, opinions: Mapping[tuple[str, int], float | None], counts: Counter[str]
+        self, pairs: Pairs, opinions: Mapping[tuple[str, int], tuple[float | None, float]], counts: Counter[str]
     ) -> Iterator[Row]:
         for row in pairs.rows():
             try:
@@ -63,9 +64,10 @@ class Agreeing:
             if verdict == "agreeing":
                 yield row
 
-    def _verdict(self, chosen: float | None, rejected: float | None) -> str:
-        if chosen is None or rejected is None:
+    def _verdict(self, chosen: tuple[float | None, float], rejected: tuple[float | None, float]) -> str:
+        (better, noise), (worse, _) = chosen, rejected
+        if better is None or worse is None:
             return "unscored"
-        if abs(chosen - rejected) <= self.above:
+        if abs(better - worse) <= max(self.above, noise):
             return "ties"
-        return "agreeing" if chosen > rejected else "disagreeing"
+        return "agreeing" if better > worse else "disagreeing"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from stages.artifacts import Pairs, Scores
-from stages.pairs.length import Unit, balancing_penalty, best_and_worst, mean_gap
+from stages.pairs.length import Unit, balancing_penalty, best_and_worst, mean_gap, penalised
 from stages.pairs.pairing import Chosen, report, write_pairs
 from stages.pairs.validity import Candidate, Miner
 
@@ -58,7 +58,5 @@ class Extremes(Miner):
 
 
 def _pick(candidate: Candidate, alpha: float) -> Chosen:
-    values, lengths = candidate.scores, candidate.lengths
-    best, worst = best_and_worst(values, lengths, alpha)
-    margin = values[best] - values[worst] - alpha * (lengths[best] - lengths[worst])
-    return Chosen(best=best, worst=worst, margin=margin)
+    best, worst = best_and_worst(candidate.scores, candidate.lengths, alpha)
+    return Chosen(best=best, worst=worst, values=penalised(candidate.scores, candidate.lengths, alpha))

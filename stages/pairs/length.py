@@ -21,9 +21,14 @@ def length(text: str, tokens: Sequence[int], unit: Unit) -> int:
 
 def best_and_worst(scores: Sequence[float], lengths: Sequence[float], alpha: float) -> tuple[int, int]:
     """Indices of the highest and the lowest penalised score; the first of equals."""
-    penalised = [score - alpha * size for score, size in zip(scores, lengths, strict=True)]
-    places = range(len(penalised))
-    return max(places, key=penalised.__getitem__), min(places, key=penalised.__getitem__)
+    values = penalised(scores, lengths, alpha)
+    places = range(len(values))
+    return max(places, key=values.__getitem__), min(places, key=values.__getitem__)
+
+
+def penalised(scores: Sequence[float], lengths: Sequence[float], alpha: float) -> list[float]:
+    """s − α·length of each answer."""
+    return [score - alpha * size for score, size in zip(scores, lengths, strict=True)]
 
 
 def mean_gap(candidates: Candidates, alpha: float) -> float:

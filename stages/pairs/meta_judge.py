@@ -4,27 +4,25 @@ The one decision: a judgement wins only if it wins in both orders, with its scor
 say in its place counts for nobody.
 """
 
-import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, groupby
 from pathlib import Path
-from statistics import pvariance
 from typing import ClassVar
 
 from stages.artifacts import Model, Pairs, Row, Scores
-from stages.engines.drawing import Drawn, draw
+from stages.engines.drawing import draw
 from stages.engines.engine import Engine, Sampling
 from stages.engines.quote import check_template, filled, transcript
 from stages.engines.verdict import read_label, without_verdict
 from stages.pairs.bradley_terry import ratings
-from stages.parts import write_parts
+from stages.pairs.duels import OUTCOMES, SHARES, counted, keep, most_disputed, winner
+from stages.parts import waves, write_parts
 from stages.seeds import derive
 
 LABELS = ("A", "B")
-SHARES = {"first": 1.0, "second": 0.0, "tie": 0.5}
-OUTCOMES = (*SHARES, "unread")
+PART = 8
+"""Disputed answers in a part of the artifact."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,51 +56,63 @@ class MetaJudge:
         check_template(self.rubric, "question", "response")
         if "Winner:" not in self.question:
             raise ValueError("the prompt must ask for a line 'Winner: A' or 'Winner: B'")
+        self._sampling()
 
     def __call__(self, *, scores: Scores, judge: Model, out: Pairs) -> Mapping[str, float]:
         """At most one pair a prompt, in the scores' order; possibly none at all."""
         disputed = [row for row in map(most_disputed, _prompts(scores)) if row is not None]
-        told = out.scratch / "duels.jsonl"
 
         def compared(rows: list[Row]) -> list[list[Row]]:
-            return [self._pairs(row, judge, told) for row in rows]
+            return self._compared(rows, judge, out.scratch)
 
-        write_parts(out, disputed, compared, size=8, what="judging judgements", total=len(disputed))
-        by_prompt = dict(map(json.loads, told.read_text(encoding="utf-8").splitlines())) if disputed else {}
-        duels = Counter(outcome for outcomes in by_prompt.values() for outcome in outcomes)
+        together = waves(self.engine.rows, PART)
+        write_parts(
+            out, disputed, compared, size=PART, together=together, what="judging judgements", total=len(disputed)
+        )
+        duels = counted(out.scratch)
         return {"pairs": len(out), "disputed": len(disputed), **{f"duels_{name}": duels[name] for name in OUTCOMES}}
 
-    def _pairs(self, row: Row, judge: Model, told: Path) -> list[Row]:
-        valid = [place for place, vote in enumerate(row["votes"]) if vote is not None]
-        duels = list(combinations(valid, 2))
-        drawn = self._draw(row, duels, judge)
-        outcomes = [winner(self._said(one), self._said(two)) for one, two in zip(drawn[::2], drawn[1::2], strict=True)]
-        with told.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([row["prompt_id"], outcomes]) + "\n")
+    def _compared(self, rows: list[Row], judge: Model, scratch: Path) -> list[list[Row]]:
+        valid = [[place for place, vote in enumerate(row["votes"]) if vote is not None] for row in rows]
+        duels = [list(combinations(places, 2)) for places in valid]
+        said = iter(self._said(rows, duels, judge))
+        pairs = []
+        for row, places, own in zip(rows, valid, duels, strict=True):
+            outcomes = [winner(next(said), next(said)) for _ in own]
+            keep(scratch, derive(row["prompt_id"], row["sample"]), outcomes)
+            pairs.append(self._pairs(row, places, outcomes, judge))
+        return pairs
+
+    def _pairs(self, row: Row, valid: Sequence[int], outcomes: Sequence[str], judge: Model) -> list[Row]:
+        """The strongest judgement against the weakest; none where nothing tells them apart or both gave one score."""
         wins: dict[tuple[int, int], float] = {}
         for (one, other), outcome in zip(combinations(range(len(valid)), 2), outcomes, strict=True):
             if outcome in SHARES:
                 wins[one, other], wins[other, one] = SHARES[outcome], 1 - SHARES[outcome]
         strengths = ratings(len(valid), wins)
+        margin = max(strengths) - min(strengths)
         best, worst = (valid[choose(range(len(valid)), key=strengths.__getitem__)] for choose in (max, min))
-        if row["votes"][best] == row["votes"][worst]:
+        if margin < 1e-6 or row["votes"][best] == row["votes"][worst]:
             return []
-        return [self._pair(row, best, worst, max(strengths) - min(strengths), judge)]
+        return [self._pair(row, best, worst, margin, judge)]
 
-    def _draw(self, row: Row, duels: Sequence[tuple[int, int]], judge: Model) -> list[Drawn]:
+    def _said(self, rows: Sequence[Row], duels: Sequence[Sequence[tuple[int, int]]], judge: Model) -> list[str | None]:
+        """What the meta-judge said of each duel, in both orders."""
         from stages.engines.models import load_tokenizer
 
         tokenizer = load_tokenizer(judge)
-        words = [without_verdict(text, self.keyword) for text in row["judgements"]]
-        shown = {"question": transcript(row["prompt"]), "response": row["completion"][0]["content"]}
-        orders = [order for duel in duels for order in (duel, duel[::-1])]
-        asked = [filled(self.question, tokenizer, **shown, first=words[a], second=words[b]) for a, b in orders]
-        seeds = [[derive("meta", self.seed, row["prompt_id"], *order)] for order in orders]
-        sampling = Sampling(temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens)
-        return [answers[0] for answers in draw(self.engine, judge, asked, seeds, sampling)]
+        asked, seeds = [], []
+        for row, own in zip(rows, duels, strict=True):
+            words = [without_verdict(text, self.keyword) for text in row["judgements"]]
+            shown = {"question": transcript(row["prompt"]), "response": row["completion"][0]["content"]}
+            for first, second in (order for duel in own for order in (duel, duel[::-1])):
+                asked.append(filled(self.question, tokenizer, **shown, first=words[first], second=words[second]))
+                seeds.append([derive("meta", self.seed, row["prompt_id"], first, second)])
+        drawn = [answers[0] for answers in draw(self.engine, judge, asked, seeds, self._sampling())]
+        return [read_label(answer.text, "Winner", LABELS) if answer.ended else None for answer in drawn]
 
-    def _said(self, drawn: Drawn) -> str | None:
-        return read_label(drawn.text, "Winner", LABELS) if drawn.ended else None
+    def _sampling(self) -> Sampling:
+        return Sampling(temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens)
 
     def _pair(self, row: Row, best: int, worst: int, margin: float, judge: Model) -> Row:
         from stages.engines.models import load_tokenizer
@@ -116,32 +126,7 @@ class MetaJudge:
             **{f"{side}_score": row["votes"][place] for side, place in sides.items()},
             "margin": margin,
             "source": "judgements",
-            "label_source": row["label_source"],
         }
-
-
-def winner(forward: str | None, backward: str | None) -> str:
-    """``first`` or ``second`` if both orders agree, ``tie`` if they do not, ``unread`` if one of them said nothing.
-
-    Args:
-        forward, backward: A or B; in ``backward`` the second judgement was shown as A.
-    """
-    if forward is None or backward is None:
-        return "unread"
-    if forward == backward:
-        return "tie"
-    return "first" if forward == "A" else "second"
-
-
-def most_disputed(rows: Sequence[Row]) -> Row | None:
-    """The answer whose valid votes vary most; None if no answer has two that differ."""
-
-    def spread(row: Row) -> float:
-        votes = [vote for vote in row["votes"] or [] if vote is not None]
-        return pvariance(votes) if len(votes) > 1 else 0.0
-
-    widest = max(rows, key=spread)
-    return widest if spread(widest) > 0 else None
 
 
 def _prompts(scores: Scores) -> Iterator[list[Row]]:

@@ -15,11 +15,16 @@ from stages.pairs.validity import RULES, Candidate
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """A candidate's indices of the better and the worse answer, and the margin between them."""
+    """A candidate's indices of the better and the worse answer, by these values of all its answers."""
 
     best: int
     worst: int
-    margin: float
+    values: Sequence[float]
+
+    @property
+    def margin(self) -> float:
+        """By how much the better one is better."""
+        return self.values[self.best] - self.values[self.worst]
 
 
 def write_pairs(
@@ -44,6 +49,7 @@ def write_pairs(
         if pick.margin > candidate.noise and pick.best != pick.worst
     ]
     counts["ties"] = len(candidates) - len(wanted)
+    _check_unit(scores, scale)
     if not wanted:
         told = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in sorted(counts.items()) if name != "prompts")
         raise ValueError(f"no pair is left of {counts['prompts']} prompts: {told}")
@@ -59,12 +65,18 @@ def _rows(scores: Scores, wanted: Sequence[tuple[Candidate, Chosen]], scale: flo
             found[place] = row
         if len(found) == 2:
             best, worst = found[candidate.places[pick.best]], found[candidate.places[pick.worst]]
-            yield _pair(best, worst, pick.margin) | _odds(candidate, pick, scale)
+            yield _pair(best, worst, pick.margin) | _odds(pick, scale)
             found = {}
             following = next(waiting, None)
             if following is None:
                 return
             candidate, pick = following
+
+
+def _check_unit(scores: Scores, scale: float | None) -> None:
+    units = {row["score_unit"] for row in scores.rows(["score_unit"])} & {"points", "probability"}
+    if scale is not None and units:
+        raise ValueError(f"scores in {units.pop()} are no log-odds, whatever the preference_scale; leave it out")
 
 
 def _pair(best: Row, worst: Row, margin: float) -> Row:
@@ -89,11 +101,12 @@ def _pair(best: Row, worst: Row, margin: float) -> Row:
     }
 
 
-def _odds(candidate: Candidate, pick: Chosen, scale: float | None) -> Row:
-    """Probabilities that the scores come to, where they are log-odds."""
+def _odds(pick: Chosen, scale: float | None) -> Row:
+    """Probabilities that the values come to, where they are log-odds: by what the pair was chosen by, penalties and
+    all, so that no preference contradicts its pair."""
     if scale is None:
         return {}
-    own = candidate.scores
+    own = pick.values
 
     def beats(first: int, second: int) -> float:
         return (1 + math.tanh(scale * (own[first] - own[second]) / 2)) / 2

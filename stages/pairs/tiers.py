@@ -54,4 +54,4 @@ def pick(candidate: Candidate, rho: float) -> Chosen:
     top = [place for place, value in enumerate(values) if value >= highest - slack]
     bottom = [place for place, value in enumerate(values) if value <= lowest + slack]
     best, worst = min(top, key=lengths.__getitem__), max(bottom, key=lengths.__getitem__)
-    return Chosen(best=best, worst=worst, margin=values[best] - values[worst])
+    return Chosen(best=best, worst=worst, values=values)

@@ -59,7 +59,7 @@ class External:
         for batch in batches([len(whole[place]) for place in fits], self.batch_tokens):
             places = [fits[index] for index in batch]
             for place, reward in zip(places, rewards(model, [whole[place] for place in places]), strict=True):
-                found[place] = {"score": reward}
+                found[place] = {"score": reward, "score_unit": "reward"}
         truncated: Row = {"null_reason": "truncated"}
         return [{**row, **found.get(place, truncated), "label_source": "outside"} for place, row in enumerate(rows)]
 

@@ -31,7 +31,7 @@ class ImplicitReward:
         batch_tokens: tokens in a batch with their padding; speed only.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     RESUMES: ClassVar[bool] = True
     DISTINCT: ClassVar = (("policy", "reference"),)
 
@@ -115,6 +115,7 @@ class ImplicitReward:
                 "policy_logp": sums[0].get(i),
                 "reference_logp": sums[1].get(i),
                 "score": sums[0][i] - sums[1][i] if i in sums[0] else None,
+                "score_unit": "log-ratio",
                 "null_reason": self._why_not(row),
                 "label_source": label_source(row, policy),
                 "scored_policy": policy.identity,

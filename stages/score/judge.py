@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import ClassVar
 
 from stages.artifacts import Completions, Message, Model, Row, Scores
-from stages.engines.drawing import Drawn, draw
+from stages.engines.drawing import Drawn, draw_each
 from stages.engines.engine import Engine, Sampling
 from stages.engines.quote import check_template, filled, transcript
 from stages.engines.verdict import Verdict, read_score
@@ -63,9 +63,7 @@ class Judge:
             raise ValueError("votes must be at least 1, min_votes in (0, 1] and floor in [0, 1]")
         if not self.lowest < self.highest:
             raise ValueError(f"lowest must be below highest, not {self.lowest} and {self.highest}")
-        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.max_new_tokens < 1:
-            raise ValueError("temperature must be at least 0, top_p in (0, 1] and max_new_tokens at least 1")
-        if self.temperature == 0 and self.votes > 1:
+        if self._sampling().temperature == 0 and self.votes > 1:
             raise ValueError(f"greedy judging (temperature 0) gives {self.votes} equal votes; say votes: 1 or raise it")
 
     def __call__(self, *, completions: Completions, judge: Model, out: Scores) -> Mapping[str, float]:
@@ -116,22 +114,15 @@ class Judge:
         return filled(self.rubric, load_tokenizer(judge), **shown)
 
     def _judgements(self, rows: list[Row], judge: Model) -> list[list[Drawn] | str]:
-        """Of each row its judgements, or what went wrong; a row at which the engine fails is asked alone once more."""
-        try:
-            return [*self._draw(rows, judge)] if rows else []
-        except Exception as wrong:
-            if len(rows) == 1:
-                return [f"{type(wrong).__name__}: {wrong}"]
-            return [found for row in rows for found in self._judgements([row], judge)]
-
-    def _draw(self, rows: list[Row], judge: Model) -> list[list[Drawn]]:
         asked = [self._asked(row, judge) for row in rows]
         seeds = [
             [derive("judge", self.seed, row["prompt_id"], row["sample"], vote) for vote in range(self.votes)]
             for row in rows
         ]
-        sampling = Sampling(temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens)
-        return draw(self.engine, judge, asked, seeds, sampling)
+        return draw_each(self.engine, judge, asked, seeds, self._sampling())
+
+    def _sampling(self) -> Sampling:
+        return Sampling(temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens)
 
     def _verdict(self, judgements: list[Drawn] | str) -> Row:
         if isinstance(judgements, str):
@@ -142,6 +133,7 @@ class Judge:
         return {
             "score": fmean(valid) if enough else None,
             "null_reason": None if enough else next(verdict.reason for verdict in verdicts if verdict.reason),
+            "score_unit": "points",
             "votes": [verdict.score for verdict in verdicts],
             "judgements": [judgement.text for judgement in judgements],
         }

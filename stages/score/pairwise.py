@@ -33,6 +33,7 @@ class Pairwise:
         first, second: spellings of the two labels; those that are one token of the model are summed.
         disagreement: where one order prefers one answer and the other order the other one, ``tie`` takes ℓ = 0 and
             ``average`` keeps the mean.
+        min_mass: mean probability of both labels together below which the judge has said neither; left out.
         max_tokens: of the prompt; a longer comparison is left out.
         floor: the least share of prompts with a scored answer.
         batch_tokens: speed only.
@@ -45,6 +46,7 @@ class Pairwise:
     first: tuple[str, ...] = ("A", " A")
     second: tuple[str, ...] = ("B", " B")
     disagreement: Literal["tie", "average"] = "tie"
+    min_mass: float = 0.01
     max_tokens: int = 4096
     floor: float = 0.2
     batch_tokens: int = field(default=4096, compare=False)
@@ -63,7 +65,7 @@ class Pairwise:
         prompts = len({row["prompt_id"] for row in completions.rows(["prompt_id"])})
         groups = (list(rows) for _, rows in groupby(completions.rows(), key=lambda row: row["prompt_id"]))
         write_parts(out, groups, scored, size=PART, what="comparing", total=prompts)
-        told = [row for row in out.rows(["order_flips", "label_mass", "score"]) if row["score"] is not None]
+        told = [row for row in out.rows(["order_flips", "label_mass"]) if row["label_mass"] is not None]
         means = {name: fmean(row[name] for row in told) for name in ("order_flips", "label_mass") if told}
         return {**summary(out, "mean log-odds against the other answers (nats)", self.floor), **means}
 
@@ -97,12 +99,11 @@ class Pairwise:
         if not own:
             return {"null_reason": "nothing_to_compare"}
         kept = [0.0 if flipped and self.disagreement == "tie" else value for value, flipped, _ in own]
-        return {
-            "score": sum(kept) / (len(kept) + 1),
-            "votes": kept,
-            "order_flips": fmean(float(flipped) for _, flipped, _ in own),
-            "label_mass": fmean(mass for _, _, mass in own),
-        }
+        mass, flips = fmean(mass for _, _, mass in own), fmean(float(flipped) for _, flipped, _ in own)
+        told = {"votes": kept, "order_flips": flips, "label_mass": mass}
+        if mass < self.min_mass:
+            return {**told, "null_reason": "no_label"}
+        return {**told, "score": sum(kept) / (len(kept) + 1), "score_unit": "log-odds"}
 
 
 def log_odds(forward: list[float] | None, backward: list[float] | None) -> tuple[float, bool, float] | None:

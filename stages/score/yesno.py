@@ -7,6 +7,7 @@ their spellings.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import exp
+from statistics import fmean
 from typing import ClassVar
 
 from stages.artifacts import Completions, Model, Row, Scores
@@ -24,6 +25,7 @@ class YesNo:
     Args:
         question: the prompt, with {question} and {response}, each between tags of its name, that asks for Yes or No.
         yes, no: spellings of each label; those that are one token of the model are summed.
+        min_mass: P(Yes) + P(No) below which the model has said neither, and there is no score.
         max_tokens: of the prompt; a longer one gets no score.
         floor: the least share of prompts with a scored answer.
         batch_tokens: speed only.
@@ -35,6 +37,7 @@ class YesNo:
     question: str
     yes: tuple[str, ...] = ("Yes", " Yes", "yes", " yes", "YES", " YES")
     no: tuple[str, ...] = ("No", " No", "no", " no", "NO", " NO")
+    min_mass: float = 0.01
     max_tokens: int = 4096
     floor: float = 0.2
     batch_tokens: int = field(default=4096, compare=False)
@@ -51,7 +54,9 @@ class YesNo:
             return [[row] for row in self._scored(rows, judge)]
 
         write_parts(out, completions.rows(), scored, size=PART, what="judging", total=len(completions))
-        return summary(out, "P(Yes) against P(No)", self.floor)
+        mass = [row["label_mass"] for row in out.rows(["label_mass"]) if row["label_mass"] is not None]
+        told = {"label_mass": fmean(mass)} if mass else {}
+        return {**summary(out, "P(Yes) against P(No)", self.floor), **told}
 
     def _scored(self, rows: list[Row], judge: Model) -> list[Row]:
         from stages.engines.labels import label_logprobs
@@ -69,16 +74,18 @@ class YesNo:
             for place in whole
         ]
         logprobs = label_logprobs(judge, asked, (self.yes, self.no), self.max_tokens, self.batch_tokens)
-        found = {place: _score(row) for place, row in zip(whole, logprobs, strict=True)}
+        found = {place: self._score(row) for place, row in zip(whole, logprobs, strict=True)}
         truncated: Row = {"null_reason": "truncated"}
         return [
             {**row, **found.get(place, truncated), "label_source": label_source(row, judge)}
             for place, row in enumerate(rows)
         ]
 
-
-def _score(logprobs: list[float] | None) -> Row:
-    if logprobs is None:
-        return {"null_reason": "overlong"}
-    yes, no = logprobs
-    return {"score": 1 / (1 + exp(no - yes)), "label_mass": exp(yes) + exp(no)}
+    def _score(self, logprobs: list[float] | None) -> Row:
+        if logprobs is None:
+            return {"null_reason": "overlong"}
+        yes, no = logprobs
+        mass = exp(yes) + exp(no)
+        if mass < self.min_mass:
+            return {"null_reason": "no_label", "label_mass": mass}
+        return {"score": 1 / (1 + exp(no - yes)), "label_mass": mass, "score_unit": "probability"}

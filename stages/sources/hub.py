@@ -41,7 +41,7 @@ class HubPrompts:
 class HubPairs:
     """Preference pairs of a data set of the hub. See LocalPairs for the other fields."""
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     repo: str
     revision: str

@@ -49,7 +49,7 @@ class LocalPrompts:
 class LocalPairs:
     """Preference pairs of a local file. See LocalPrompts; the columns are ``prompt``, ``chosen`` and ``rejected``."""
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     path: str = field(compare=False)
     columns: dict[str, str] = field(

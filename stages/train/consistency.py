@@ -32,7 +32,7 @@ class Consistency(Training):
         gradient: which of the two rewards the penalty moves.
         length_normalised: s per token, against the implicit reward's taste for length.
 
-    The other fields are those of every Training.
+    ``max_tokens`` bounds the judge's prompt too. The other fields are those of every Training.
     """
 
     VERSION: ClassVar[int] = 1
@@ -52,6 +52,8 @@ class Consistency(Training):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_template(self.question, "question", "first", "second")
+        if set(self.first) & set(self.second) or not self.first or not self.second:
+            raise ValueError("first and second must each have a spelling, and none in common")
         positive(self, "beta")
         if min(self.penalty, self.entropy) < 0 or not 0 <= self.agree_above < 0.5:
             raise ValueError("penalty and entropy must be at least 0 and agree_above in [0, 0.5)")
@@ -70,7 +72,7 @@ class Consistency(Training):
                 or policy = reference and the first log-ratio is not 0.
         """
         from stages.engines.labels import label_tokens
-        from stages.engines.models import load_tokenizer, release
+        from stages.engines.models import check_precision, release
         from stages.engines.pair_logprobs import pair_logprobs
         from stages.train.consistency_objective import ConsistencyObjective
         from stages.train.pair_rows import BATCH_TOKENS, pair_rows
@@ -78,16 +80,19 @@ class Consistency(Training):
 
         if policy.identity == earlier.identity:
             raise ValueError("policy and earlier are the same model: its implicit reward would prefer nothing")
+        check_precision(policy, earlier)
+        labels = label_tokens(policy, (self.first, self.second))
         rows, counts = pair_rows(pairs, policy, reference, self.max_tokens, ("prompt", "chosen", "rejected"))
         sides = ("prompt", "chosen", "rejected")
         ids = [{f"{side}_tokens": row[f"{side}_ids"] for side in sides} for row in rows]
         passed = pair_logprobs(ids, earlier, "the earlier model's log-probs", BATCH_TOKENS)
-        rows = [self._row(row, logps, policy) for row, logps in zip(rows, passed, strict=True)]
+        made = [self._row(row, logps, policy) for row, logps in zip(rows, passed, strict=True)]
+        rows = [row for row in made if len(row["judge_tokens"]) <= self.max_tokens]
+        counts["dropped_overlong_judgement"] = len(made) - len(rows)
+        if not rows:
+            raise ValueError(f"no pair is left whose judge's prompt has at most {self.max_tokens} tokens")
         release()
-        tokenizer = load_tokenizer(policy)
-        objective = ConsistencyObjective(
-            settings=self, labels=[label_tokens(tokenizer, variants) for variants in (self.first, self.second)]
-        )
+        objective = ConsistencyObjective(settings=self, labels=labels)
         metrics = train(self, rows, objective, policy, out, from_reference=policy.identity == reference.identity)
         out.record_lineage(trained_from=policy.identity, trained_against=reference.identity)
         return metrics | {name: float(count) for name, count in counts.items()}

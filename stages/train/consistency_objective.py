@@ -62,6 +62,7 @@ class ConsistencyObjective:
             **movement(*changes),
             "agreeing": agree,
             "penalty": penalty,
+            "judge_odds": odds.detach(),
             "judge_confidence": (judged - 0.5).abs(),
             "implicit_confidence": (implicit - 0.5).abs(),
         }

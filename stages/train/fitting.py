@@ -29,7 +29,8 @@ def in_order(rows: list[Row], steps: int, batch: int, seed: int) -> list[Row]:
 
 
 def _tokens(row: Row) -> int:
-    return max(sum(map(len, (row["prompt_ids"], row[side]))) for side in row if side.endswith("_ids"))
+    answers = (row[name] for name in ("chosen_ids", "rejected_ids", "answer_ids") if name in row)
+    return len(row["prompt_ids"]) + max(map(len, answers), default=0)
 
 
 def loaded_for_training(policy: Model) -> Any:
@@ -73,6 +74,10 @@ def arguments(kind: Any, settings: "Training", steps: int, scratch: Path, **more
         train_sampling_strategy="sequential",
         **more,
     )
+    if made.world_size > 1:
+        raise ValueError(
+            f"a training runs in one process for now, not in {made.world_size}: its batch would grow with them"
+        )
     if made.device.type == "cuda":
         made._n_gpu = 1  # one process trains on one device; transformers would wrap the model in DataParallel
     return made

@@ -44,12 +44,13 @@ class INPO(Training):
         Raises:
             ValueError: no pair is left, or policy = reference and the first log-ratio is not 0.
         """
-        from stages.engines.models import release
+        from stages.engines.models import check_precision, release
         from stages.engines.pair_logprobs import pair_logprobs
         from stages.train.pair_objective import PairObjective
         from stages.train.pair_rows import BATCH_TOKENS, pair_rows
         from stages.train.preference_trainer import train
 
+        check_precision(policy, anchor)
         rows, counts = pair_rows(pairs, policy, reference, self.max_tokens)
         sides = ("prompt", "chosen", "rejected")
         ids = [{f"{side}_tokens": row[f"{side}_ids"] for side in sides} for row in rows]

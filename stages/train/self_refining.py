@@ -1,7 +1,7 @@
 """SPA's self-refining loss: DPO that smooths the labels of the pairs which the model itself doubts.
 
 The one decision: doubt is judged pair after pair against the margins that came before it in training, in one order for
-the whole training, so neither micro-batches nor the number of processes change the threshold.
+the whole training, so how a batch is split into micro-batches does not change the threshold.
 """
 
 from collections.abc import Sequence

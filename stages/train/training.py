@@ -59,14 +59,8 @@ class Training:
     execution: Execution = field(default_factory=Execution, compare=False)
 
     def __post_init__(self) -> None:
-        for holder, name in (
-            *(
-                (self, name)
-                for name in ("learning_rate", "max_steps", "epochs", "batch", "max_tokens", "max_grad_norm")
-            ),
-            *((self.execution, name) for name in ("micro_batch", "checkpoint_every")),
-        ):
-            value = getattr(holder, name)
+        for name in ("learning_rate", "max_steps", "epochs", "batch", "max_tokens", "max_grad_norm"):
+            value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be above 0, not {value}")
         if (self.max_steps is None) == (self.epochs is None):

@@ -16,7 +16,8 @@ def run(recipe, place, model, *more):
     (place / "recipes").mkdir(exist_ok=True)
     for path in CROSSINGS:
         shutil.copy(path, place / "recipes")
-    more = [*(schooling(place) if recipe in JUDGES else []), *more]
+    unsure = ["+round.judge.stage.min_mass=0"] if recipe in ("scir", "self_rewarding_agreeing") else []
+    more = [*(schooling(place) if recipe in JUDGES else []), *unsure, *more]
     return subprocess.run(
         command(recipe, model, *more), cwd=place, env=environment(), capture_output=True, text=True, timeout=600
     )

@@ -1,5 +1,6 @@
 """Labels without words: the probability of Yes, and which of two is better whatever the order they are shown in."""
 
+import json
 import math
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from stages.artifacts import Completions, Model, Pairs, Scores
 from stages.engines.labels import label_logprobs, label_tokens
 from stages.engines.models import load_tokenizer
 from stages.pairs.extremes import Extremes
-from stages.score import yesno
 from stages.score.pairwise import Pairwise, log_odds
 from stages.score.yesno import YesNo
 from tests.stages.rows import scored
@@ -33,11 +33,13 @@ def run(artifact, stage, model, rows):
 
 
 def yes_no(artifact, model, rows, **fields):
-    return run(artifact, YesNo(**{"question": ASK, "yes": YES, "no": NO} | fields), model, rows)
+    return run(artifact, YesNo(**{"question": ASK, "yes": YES, "no": NO, "min_mass": 0.0} | fields), model, rows)
 
 
 def pairwise(artifact, model, rows, **fields):
-    return run(artifact, Pairwise(**{"question": COMPARE, "disagreement": "average"} | fields), model, rows)
+    return run(
+        artifact, Pairwise(**{"question": COMPARE, "disagreement": "average", "min_mass": 0.0} | fields), model, rows
+    )
 
 
 def next_token(model, asked):
@@ -71,7 +73,8 @@ def asked(row):
 
 def test_the_score_of_two_logits_is_that_of_the_specification():
     logprobs = torch.tensor([1.2, -0.3, 0.7, -2.0], dtype=torch.float64).log_softmax(-1)
-    assert yesno._score(logprobs[:2].tolist())["score"] == pytest.approx(0.8175744762, abs=1e-10)
+    stage = YesNo(question=ASK)
+    assert stage._score(logprobs[:2].tolist())["score"] == pytest.approx(0.8175744762, abs=1e-10)
 
 
 def test_the_score_is_the_probability_of_yes_against_no_by_plain_transformers(artifact, tiny_model):
@@ -89,8 +92,10 @@ def test_the_score_is_the_probability_of_yes_against_no_by_plain_transformers(ar
 
 def test_spellings_of_a_label_are_summed(tiny_model):
     turns = [[{"role": "user", "content": "Y or N?"}]]
-    labels = [("Y",), ("y",), ("Y", "y")]
-    ((upper, lower, both),) = label_logprobs(tiny_model, turns, labels, max_tokens=100, batch_tokens=100)
+    (upper,), (lower,), (both,) = (
+        label_logprobs(tiny_model, turns, [spellings], max_tokens=100, batch_tokens=100)[0]
+        for spellings in (("Y",), ("y",), ("Y", "y"))
+    )
     assert both == pytest.approx(math.log(math.exp(upper) + math.exp(lower)), abs=1e-6)
     assert both > max(upper, lower)
 
@@ -108,7 +113,7 @@ def test_a_label_that_is_no_single_token_is_refused(artifact, tiny_model):
 
 def test_two_spellings_of_one_token_count_once(tiny_model):
     tokenizer = load_tokenizer(tiny_model)
-    assert label_tokens(tokenizer, ["Y", "Y", "certainly so"]) == tokenizer("Y").input_ids
+    assert label_tokens(tiny_model, [["Y", "Y", "certainly so"]]) == [tokenizer("Y").input_ids]
 
 
 def test_an_answer_that_was_cut_off_is_not_asked_about(artifact, tiny_model):
@@ -432,6 +437,7 @@ def test_a_finished_part_is_kept(artifact, two_minds, stage, n, first):
     out = artifact(Scores)
     out.write_part(0, [{**row, "null_reason": "kept"} for row in every[:first]])
     fields = {"question": ASK, "yes": YES, "no": NO} if stage is yes_no else {"question": COMPARE}
+    fields["min_mass"] = 0.0
     again = YesNo(**fields) if stage is yes_no else Pairwise(**fields, disagreement="average")
     again(completions=artifact(Completions, rows), judge=two_minds, out=out)
     resumed = list(out.rows())
@@ -456,3 +462,36 @@ def test_the_prompts_that_ship_can_be_asked():
     prompts = Path(__file__).parents[2] / "recipes/prompts"
     YesNo(question=(prompts / "yesno.txt").read_text(encoding="utf-8"))
     Pairwise(question=(prompts / "pairwise.txt").read_text(encoding="utf-8"))
+
+
+def test_a_label_is_the_token_that_it_is_behind_this_models_template(tiny_model, tmp_path):
+    """A tokenizer that marks the beginning of words gives 'A' one id by itself and another behind a line's end."""
+    import shutil
+
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = ["<unk>", "</s>", "▁A", "A", "▁B", "B", "▁", "\n", "?", "▁?", "<", ">", "u", "a"]
+    tokenizer = Tokenizer(models.BPE({piece: place for place, piece in enumerate(pieces)}, [("▁", "A"), ("▁", "B")]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>")
+    wrapped.chat_template = (
+        "{% for m in messages %}<{{ m['role'][0] }}>\n{{ m['content'] }}"
+        "{% if m['role'] == 'assistant' %}</s>{% endif %}\n{% endfor %}{% if add_generation_prompt %}<a>\n{% endif %}"
+    )
+    shutil.copytree(tiny_model.path, tmp_path / "judge")
+    wrapped.save_pretrained(tmp_path / "judge")
+    settings = json.loads((tmp_path / "judge/generation_config.json").read_text())
+    (tmp_path / "judge/generation_config.json").write_text(json.dumps(settings | {"eos_token_id": 1}))
+    assert wrapped("A").input_ids == [2], "by itself it is the beginning of a word"
+    assert label_tokens(Model(tmp_path / "judge"), (("A", " A"), ("B", " B"))) == [[2, 3], [4, 5]]
+
+
+def test_labels_that_share_a_token_are_refused(tiny_model):
+    with pytest.raises(ValueError, match=r"share a token"):
+        label_tokens(tiny_model, (("A",), ("A", "B")))
+
+
+def test_a_judge_that_hardly_ever_says_a_label_has_said_none(artifact, tiny_model):
+    with pytest.raises(ValueError, match=r"'no_label': 3"):
+        yes_no(artifact, tiny_model, answers(), min_mass=0.999, floor=0.2)

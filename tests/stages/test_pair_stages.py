@@ -1,7 +1,5 @@
 """Tiers, agreement, margins, joining, and the judge judged."""
 
-import json
-
 import pytest
 
 from stages.artifacts import Pairs, Scores
@@ -225,9 +223,11 @@ def test_judgements_that_nobody_tells_apart_or_that_give_the_same_score_make_no_
     said = ["A reading.", "Another.", "A third."]
     (told, *found), _ = meta(artifact, tiny_model, judged([2.0, 2.0, 4.0], said), word="nothing of it")
     assert (told["duels_tie"], found) == (3, [])
-    said = ["A careful reading.", "Bad and careless.", "A third."]
-    (told, *found), _ = meta(artifact, tiny_model, judged([4.0, 4.0, 2.0], said), word="A ")
-    assert found == [] or found[0]["chosen_score"] != found[0]["rejected_score"]
+    said = ["A careful reading.", "Hasty.", "A careful look."]
+    (told, *found), _ = meta(artifact, tiny_model, judged([4.0, 4.0, 2.0], said), word="Hasty")
+    assert (told["duels_tie"], found) == (1, []), "the second beats both, the first is the worst, and both said 4"
+    (told, *found), _ = meta(artifact, tiny_model, judged([4.0, 4.0], said[:2]), word="Hasty")
+    assert (told["disputed"], found) == (0, [])
     (told, *found), engine = meta(artifact, tiny_model, judged([3.0, None, 3.0], said))
     assert (told["disputed"], found, engine.asked) == (0, [], [])
 
@@ -249,9 +249,40 @@ def test_what_the_meta_judge_did_not_say_in_its_place_counts_for_nobody(artifact
 def test_the_duels_are_counted_once_even_if_a_part_was_made_twice(artifact, tiny_model):
     out = artifact(Pairs)
     row = judged([5.0, 2.0], ["a careful one", "two"])
-    (out.scratch / "duels.jsonl").write_text(json.dumps(["p", ["tie"]]) + "\n")
     stage = MetaJudge(
         question=QUESTION, rubric=RUBRIC, temperature=0.7, max_new_tokens=64, seed=1, engine=Meta(tiny_model, "careful")
     )
+    stage(scores=artifact(Scores, [row]), judge=tiny_model, out=out)
+    for part in out.path.glob("part-*"):
+        part.unlink()
     told = stage(scores=artifact(Scores, [row]), judge=tiny_model, out=out)
     assert (told["duels_first"], told["duels_tie"]) == (1, 0)
+
+
+def test_equally_strong_judgements_make_no_pair_by_rounding():
+    """Eleven judgements in a circle, each beating the next five: nothing tells the best from the worst."""
+    wins = {(one, (one + ahead) % 11): 1.0 for one in range(11) for ahead in range(1, 6)}
+    found = ratings(11, wins)
+    assert max(found) - min(found) < 1e-6
+
+
+def test_under_a_length_penalty_no_preference_contradicts_its_pair(artifact):
+    """The long answer has the higher score and loses; what the pair was chosen by is what it is told by."""
+    rows = [scored("p", 0, "a" * 3000, 30.0), scored("p", 1, "b" * 200, 10.0)]
+    (found,), _ = mine(artifact, rows, stage=Extremes, length_penalty=0.01, preference_scale=0.1)
+    assert found["chosen_sample"] == 1
+    assert found["preference"] == pytest.approx(1 / (1 + 2.718281828**-0.8))
+    assert found["chosen_wins"] > 0.5 > found["rejected_wins"]
+
+
+def test_points_and_probabilities_are_never_taken_for_log_odds(artifact):
+    rows = [scored("p", 0, "aaaa", 5.0, score_unit="points"), scored("p", 1, "bbbbb", 1.0, score_unit="points")]
+    with pytest.raises(ValueError, match=r"scores in points are no log-odds"):
+        mine(artifact, rows, preference_scale=1.0)
+
+
+def test_agreement_within_the_noise_of_the_second_scorer_is_a_tie(artifact):
+    pairs = artifact(Pairs, [pair("0", chosen_sample=0, rejected_sample=1)])
+    rows = [scored("0", s, "text text", score, score_noise=0.3) for s, score in enumerate((1.2, 1.0))]
+    with pytest.raises(ValueError, match=r"'ties': 1"):
+        Agreeing()(pairs=pairs, scores=artifact(Scores, rows), out=artifact(Pairs))
