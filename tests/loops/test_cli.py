@@ -42,8 +42,8 @@ def selfloop(*arguments, cwd):
             "RecipeError: round-01/mine: scores takes Scores",
         ),
         (
-            ["plan", "recipes=dice", "+round.train.stage.warmup=3"],
-            "RecipeError: round-01/train: DPO has no field 'warmup'",
+            ["plan", "recipes=dice", "+round.train.stage.warmups=3"],
+            "RecipeError: round-01/train: DPO has no field 'warmups'; did you mean 'warmup'?",
         ),
         (
             ["plan", "recipes=dice", "model=local"],
