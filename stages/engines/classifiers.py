@@ -1,6 +1,6 @@
 """Reward models in memory: sequence classifiers with one output."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from stages.artifacts import RewardModel
@@ -38,3 +38,15 @@ def rewards(model: Any, sequences: Sequence[list[int]]) -> list[float]:
         logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits
     found: list[float] = logits[:, 0].float().tolist()
     return found
+
+
+def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """Indices grouped by similar length, longest first, each group at most ``tokens`` when padded (one at least)."""
+    group: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
+        if group and lengths[group[0]] * (len(group) + 1) > tokens:
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group

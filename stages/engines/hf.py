@@ -27,10 +27,7 @@ class HF:
 
     def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> list[list[list[int]]]:
         """See Engine.generate."""
-        from stages.engines.attention import share_keys
         from stages.engines.decode import decode
         from stages.engines.models import end_of_turn, load_model
 
-        loaded = load_model(model)
-        share_keys(loaded)
-        return decode(requests, loaded, end_of_turn(model), sampling, self.rows)
+        return decode(requests, load_model(model), end_of_turn(model), sampling, self.rows)

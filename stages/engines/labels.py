@@ -56,15 +56,15 @@ def label_logprobs(
     import torch
 
     from stages.engines.chat import prompt_tokens
-    from stages.engines.logprobs import batches
     from stages.engines.models import load_model, load_tokenizer
+    from stages.engines.packed import batches
 
     model, tokenizer = load_model(judge), load_tokenizer(judge)
     tokens = label_tokens(judge, labels)
     prompts = [prompt_tokens(tokenizer, conversation) for conversation in conversations]
     fits = [place for place, prompt in enumerate(prompts) if len(prompt) <= max_tokens]
     found: list[list[float] | None] = [None] * len(prompts)
-    for batch in batches([len(prompts[place]) for place in fits], batch_tokens):
+    for batch in batches([(prompts[place], ()) for place in fits], batch_tokens):
         places = [fits[index] for index in batch]
         with torch.inference_mode():
             logprobs = next_logprobs(model, [prompts[place] for place in places], tokens)
@@ -77,12 +77,9 @@ def next_logprobs(model: Any, prompts: Sequence[list[int]], labels: Sequence[lis
     """log P(label) after each prompt, [prompts, labels], in nats; a label's tokens are summed by log-sum-exp."""
     import torch
 
-    from stages.engines.logprobs import logits_of
+    from stages.engines.logprobs import answer_states, logits_of
+    from stages.engines.packed import packed
 
-    input_ids = torch.zeros((len(prompts), max(map(len, prompts))), dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        input_ids[row, : len(prompt)] = torch.tensor(prompt)
-    last = torch.tensor([len(prompt) - 1 for prompt in prompts])
-    states = model.base_model(input_ids=input_ids.to(model.device), use_cache=False).last_hidden_state
-    logprobs = logits_of(model, states[torch.arange(len(prompts)), last]).log_softmax(-1)
+    asked = packed([(prompt, labels[0][:1]) for prompt in prompts]).to(model.device)
+    logprobs = logits_of(model, answer_states(model, asked).hidden).log_softmax(-1)
     return torch.stack([logprobs[:, tokens].logsumexp(-1) for tokens in labels], dim=-1)

@@ -88,10 +88,14 @@ def _resident(path: str, device: str) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
+    from stages.engines.attention import attend_well
+
     loaded = AutoModelForCausalLM.from_pretrained(Path(path), dtype="auto", local_files_only=True)
     if not multiplies_bfloat16(device):
         loaded = loaded.to(torch.float32)
-    return loaded.to(device).eval().requires_grad_(False)
+    loaded = loaded.to(device).eval().requires_grad_(False)
+    attend_well(loaded)
+    return loaded
 
 
 @lru_cache(maxsize=2)

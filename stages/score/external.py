@@ -46,8 +46,7 @@ class External:
         return summary(out, "reward", self.floor)
 
     def _scored(self, rows: list[Row], model: Any, tokenizer: Any) -> list[Row]:
-        from stages.engines.classifiers import rewards
-        from stages.engines.logprobs import batches
+        from stages.engines.classifiers import batches, rewards
 
         whole = {
             place: tokenizer.apply_chat_template(_conversation(row, tokenizer), return_dict=True)["input_ids"]

@@ -72,33 +72,33 @@ class Consistency(Training):
                 or policy = reference and the first log-ratio is not 0.
         """
         from stages.engines.labels import label_tokens
-        from stages.engines.models import check_precision, release
-        from stages.engines.pair_logprobs import pair_logprobs
+        from stages.engines.models import release
         from stages.train.consistency_objective import ConsistencyObjective
-        from stages.train.pair_rows import BATCH_TOKENS, pair_rows
+        from stages.train.fitting import in_order
+        from stages.train.pair_rows import give_logprobs, is_known, trainable
         from stages.train.preference_trainer import train
 
         if policy.identity == earlier.identity:
             raise ValueError("policy and earlier are the same model: its implicit reward would prefer nothing")
-        check_precision(policy, earlier)
         labels = label_tokens(policy, (self.first, self.second))
-        rows, counts = pair_rows(pairs, policy, reference, self.max_tokens, ("prompt", "chosen", "rejected"))
-        sides = ("prompt", "chosen", "rejected")
-        ids = [{f"{side}_tokens": row[f"{side}_ids"] for side in sides} for row in rows]
-        passed = pair_logprobs(ids, earlier, "the earlier model's log-probs", BATCH_TOKENS)
-        made = [self._row(row, logps, policy) for row, logps in zip(rows, passed, strict=True)]
+        rows, counts = trainable(pairs, policy, self.max_tokens, ("prompt", "chosen", "rejected"))
+        counts["known_logps"] = sum(is_known(row, reference) for row in rows)
+        made = [self._row(row, policy) for row in rows]
         rows = [row for row in made if len(row["judge_tokens"]) <= self.max_tokens]
         counts["dropped_overlong_judgement"] = len(made) - len(rows)
         if not rows:
             raise ValueError(f"no pair is left whose judge's prompt has at most {self.max_tokens} tokens")
+        rows = in_order(rows, self)
+        give_logprobs(rows, policy, reference, "ref")
+        give_logprobs(rows, policy, earlier, "earlier")
         release()
         objective = ConsistencyObjective(settings=self, labels=labels)
         metrics = train(self, rows, objective, policy, out, from_reference=policy.identity == reference.identity)
         out.record_lineage(trained_from=policy.identity, trained_against=reference.identity)
         return metrics | {name: float(count) for name, count in counts.items()}
 
-    def _row(self, row: Row, earlier: tuple[float, float], policy: Model) -> Row:
-        """The pair with the earlier model's log-probs and the judge's prompt in both orders."""
+    def _row(self, row: Row, policy: Model) -> Row:
+        """The pair with the judge's prompt in both orders."""
         from stages.engines.chat import prompt_tokens
         from stages.engines.models import load_tokenizer
 
@@ -108,8 +108,6 @@ class Consistency(Training):
         swapped = {**shown, "first": shown["second"], "second": shown["first"]}
         return {
             **row,
-            "earlier_chosen_logps": earlier[0],
-            "earlier_rejected_logps": earlier[1],
             "judge_tokens": prompt_tokens(tokenizer, filled(self.question, tokenizer, **shown)),
             "judge_swapped_tokens": prompt_tokens(tokenizer, filled(self.question, tokenizer, **swapped)),
         }

@@ -34,9 +34,7 @@ class ConsistencyObjective:
         with torch.no_grad():
             for inputs in micro_batches:
                 inputs["judge_odds"] = self._judge_odds(model, inputs)
-                implicit = self._implicit(
-                    answer_logprobs(model, inputs["input_ids"], inputs["completion_mask"]), inputs
-                )
+                implicit = self._implicit(answer_logprobs(model, inputs["packed"]), inputs)
                 agreeing += float(self._agree(inputs["judge_odds"].sigmoid(), implicit).sum())
         for inputs in micro_batches:
             inputs["agreeing_share"] = agreeing / len(micro_batches)
@@ -48,7 +46,7 @@ class ConsistencyObjective:
         moves_judge, moves_implicit = (
             self.settings.gradient in (only, "both") for only in ("judge_only", "implicit_only")
         )
-        sums = answer_logprobs(model, inputs["input_ids"], inputs["completion_mask"])
+        sums = answer_logprobs(model, inputs["packed"])
         (chosen, rejected), implicit = sums.chunk(2), self._implicit(sums, inputs)
         odds = self._judge_odds(model, inputs) if moves_judge else inputs["judge_odds"]
         judged, implied = odds.sigmoid(), implicit if moves_implicit else implicit.detach()
@@ -73,7 +71,7 @@ class ConsistencyObjective:
         chosen, rejected = sums.chunk(2)
         ratios = chosen - inputs["earlier_chosen_logps"], rejected - inputs["earlier_rejected_logps"]
         if self.settings.length_normalised:
-            tokens = inputs["completion_mask"].sum(-1).chunk(2)
+            tokens = inputs["packed"].lengths.chunk(2)
             ratios = ratios[0] / tokens[0], ratios[1] / tokens[1]
         implied: torch.Tensor = (self.settings.beta * (ratios[0] - ratios[1])).sigmoid()
         return implied

@@ -45,11 +45,15 @@ class DPO(Training):
                 log-ratio is not 0.
         """
         from stages.engines.models import release
+        from stages.train.fitting import in_order
         from stages.train.pair_objective import PairObjective
-        from stages.train.pair_rows import pair_rows
+        from stages.train.pair_rows import give_logprobs, is_known, trainable
         from stages.train.preference_trainer import train
 
-        rows, counts = pair_rows(pairs, policy, reference, self.max_tokens, self.loss.NEEDS)
+        rows, counts = trainable(pairs, policy, self.max_tokens, self.loss.NEEDS)
+        counts["known_logps"] = sum(is_known(row, reference) for row in rows)
+        rows = in_order(rows, self)
+        give_logprobs(rows, policy, reference, "ref")
         release()
         objective = PairObjective(
             loss=self.loss,

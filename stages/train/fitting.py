@@ -16,21 +16,22 @@ if TYPE_CHECKING:
     from stages.train.training import Training
 
 
-def in_order(rows: list[Row], steps: int, batch: int, seed: int) -> list[Row]:
+def in_order(rows: list[Row], settings: "Training") -> list[Row]:
     """Exactly the rows that are trained on: one seeded shuffle after another, each batch sorted by length.
 
     A batch's rows count alike wherever they stand in it, and sorted ones share micro-batches with little padding.
     """
+    steps, batch = settings.steps(len(rows)), settings.batch
     order: list[Row] = []
     for epoch in range(math.ceil(steps * batch / len(rows))):
-        order += random.Random(derive("epoch", seed, epoch)).sample(rows, len(rows))
+        order += random.Random(derive("epoch", settings.seed, epoch)).sample(rows, len(rows))
     batches = (order[first : first + batch] for first in range(0, steps * batch, batch))
     return [row for together in batches for row in sorted(together, key=_tokens)]
 
 
 def _tokens(row: Row) -> int:
-    answers = (row[name] for name in ("chosen_ids", "rejected_ids", "answer_ids") if name in row)
-    return len(row["prompt_ids"]) + max(map(len, answers), default=0)
+    answers = (row[name] for name in ("chosen_tokens", "rejected_tokens", "answer_tokens") if name in row)
+    return len(row["prompt_tokens"]) + max(map(len, answers), default=0)
 
 
 def loaded_for_training(policy: Model) -> Any:
@@ -38,7 +39,11 @@ def loaded_for_training(policy: Model) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(policy.path, dtype=torch.float32, local_files_only=True)
+    from stages.engines.attention import attend_well
+
+    model = AutoModelForCausalLM.from_pretrained(policy.path, dtype=torch.float32, local_files_only=True)
+    attend_well(model)
+    return model
 
 
 def arguments(kind: Any, settings: "Training", steps: int, scratch: Path, **more: Any) -> Any:

@@ -44,19 +44,17 @@ class INPO(Training):
         Raises:
             ValueError: no pair is left, or policy = reference and the first log-ratio is not 0.
         """
-        from stages.engines.models import check_precision, release
-        from stages.engines.pair_logprobs import pair_logprobs
+        from stages.engines.models import release
+        from stages.train.fitting import in_order
         from stages.train.pair_objective import PairObjective
-        from stages.train.pair_rows import BATCH_TOKENS, pair_rows
+        from stages.train.pair_rows import give_logprobs, is_known, trainable
         from stages.train.preference_trainer import train
 
-        check_precision(policy, anchor)
-        rows, counts = pair_rows(pairs, policy, reference, self.max_tokens)
-        sides = ("prompt", "chosen", "rejected")
-        ids = [{f"{side}_tokens": row[f"{side}_ids"] for side in sides} for row in rows]
-        passed = pair_logprobs(ids, anchor, "first reference's log-probs", BATCH_TOKENS)
-        for row, (chosen, rejected) in zip(rows, passed, strict=True):
-            row["anchor_gap"] = chosen - rejected
+        rows, counts = trainable(pairs, policy, self.max_tokens)
+        counts["known_logps"] = sum(is_known(row, reference) for row in rows)
+        rows = in_order(rows, self)
+        give_logprobs(rows, policy, reference, "ref")
+        give_logprobs(rows, policy, anchor, "anchor")
         release()
         objective = PairObjective(loss=_Loss(eta=self.eta, tau=self.tau), reference=reference)
         metrics = train(self, rows, objective, policy, out, from_reference=policy.identity == reference.identity)
@@ -66,12 +64,11 @@ class INPO(Training):
 
 @dataclass(frozen=True, kw_only=True)
 class _Loss:
-    NEEDS: ClassVar[tuple[str, ...]] = ("anchor_gap",)
+    NEEDS: ClassVar[tuple[str, ...]] = ("anchor_chosen_logps", "anchor_rejected_logps")
     eta: float
     tau: float
 
     def __call__(self, batch: Batch) -> "torch.Tensor":
+        chosen, rejected = (batch.columns[name] for name in self.NEEDS)
         current = batch.ref_chosen - batch.ref_rejected
-        return losses.inpo(
-            batch.chosen - batch.rejected, batch.columns["anchor_gap"], current, tau=self.tau, eta=self.eta
-        )
+        return losses.inpo(batch.chosen - batch.rejected, chosen - rejected, current, tau=self.tau, eta=self.eta)

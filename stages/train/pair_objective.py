@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from stages.artifacts import Model
 from stages.engines.logprobs import AnswerStates, answer_states, logits_of, pieces, row_sums, token_logprobs
+from stages.engines.packed import Packed
 from stages.train.losses import extrapolated
 from stages.train.objectives import Batch, Loss
 
@@ -47,14 +48,13 @@ class PairObjective:
         self, model: Any, inputs: Mapping[str, Any], progress: float, memory: list[float]
     ) -> "tuple[torch.Tensor, Told]":
         """See Objective."""
-        ids, mask = inputs["input_ids"], inputs["completion_mask"]
-        states = answer_states(model, ids, mask)
-        sums = row_sums(token_logprobs(model, states), states, len(ids))
-        tokens = mask.sum(-1)
+        together = inputs["packed"]
+        states, tokens = answer_states(model, together), together.lengths
+        sums = row_sums(token_logprobs(model, states), states, len(tokens))
         unit = tokens if self.length_normalised else tokens.new_ones(len(tokens))
 
         def sharpened(by: float) -> "tuple[torch.Tensor, ...]":
-            return tuple((self._extrapolated(model, states, inputs, by) / unit).chunk(2))
+            return tuple((self._extrapolated(model, states, together, by) / unit).chunk(2))
 
         (chosen, rejected), (chosen_unit, rejected_unit) = sums.chunk(2), unit.chunk(2)
         ref_chosen, ref_rejected = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
@@ -77,7 +77,7 @@ class PairObjective:
         }
         return (losses + self.sft_weight * sft if self.sft_weight else losses).mean(), told
 
-    def _extrapolated(self, model: Any, states: AnswerStates, inputs: Mapping[str, Any], by: float) -> "torch.Tensor":
+    def _extrapolated(self, model: Any, states: AnswerStates, together: Packed, by: float) -> "torch.Tensor":
         """Summed log-probs of the extrapolated policy, [rows], without a gradient."""
         import torch
 
@@ -85,12 +85,12 @@ class PairObjective:
 
         with torch.no_grad():
             reference = load_model(self.reference)
-            theirs = answer_states(reference, inputs["input_ids"], inputs["completion_mask"]).hidden
+            theirs = answer_states(reference, together).hidden
             found = [
                 extrapolated(logits_of(model, ours), logits_of(reference, other), by).gather(-1, targets[:, None])[:, 0]
                 for ours, other, targets in pieces(states.hidden, theirs, states.targets)
             ]
-            return row_sums(torch.cat(found), states, len(inputs["input_ids"]))
+            return row_sums(torch.cat(found), states, len(together.lengths))
 
 
 def movement(chosen: "torch.Tensor", rejected: "torch.Tensor") -> Told:

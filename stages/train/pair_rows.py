@@ -1,7 +1,8 @@
-"""What a preference trainer is fed: token ids, and the reference's log-probs.
+"""What a preference trainer is fed: token ids, and other models' log-probs of them.
 
-The one decision: log-probs that scoring has already had are taken over if they are the reference's, and every other
-pair gets its own once, from the same function, before training begins. Training holds no reference model.
+The one decision: log-probs that scoring has already had are taken over if they are the wanted model's, and every other
+pair that is trained on gets its own once, from the same function, before training begins. Training holds no reference
+model.
 """
 
 from collections import Counter
@@ -10,47 +11,24 @@ from collections.abc import Sequence
 from stages.artifacts import Model, Pairs, Row
 
 BATCH_TOKENS = 4096
+OWN = ("prompt_tokens", "chosen_tokens", "rejected_tokens", "chosen_logp", "rejected_logp", "scored_policy")
 
 
-def pair_rows(
-    pairs: Pairs, policy: Model, reference: Model, max_tokens: int, needs: Sequence[str] = ()
+def trainable(
+    pairs: Pairs, policy: Model, max_tokens: int, needs: Sequence[str] = ()
 ) -> tuple[list[Row], Counter[str]]:
-    """Rows in the names of trl's columns (prompt_ids, chosen_ids, rejected_ids, ref_chosen_logps, ref_rejected_logps)
-    with the columns that the loss needs, and counts of pairs, of what was dropped by rule, and of log-probs that were
-    known.
+    """Tokenised rows with the log-probs that they have and the columns that the loss needs, and counts of pairs and of
+    what was dropped by rule.
 
     Raises:
         ValueError: no pair is left, or a pair does not say what the loss needs.
     """
-    from stages.engines.models import check_precision
-    from stages.engines.pair_logprobs import pair_logprobs, tokenised
+    from stages.engines.pair_logprobs import tokenised
 
-    check_precision(policy, reference)
     counts: Counter[str] = Counter()
-    rows = list(tokenised(pairs, policy, max_tokens, counts))
+    rows = [{name: row[name] for name in (*OWN, *needs)} for row in tokenised(pairs, policy, max_tokens, counts)]
     if not rows:
         raise ValueError(f"no pair is left to train on: {dict(counts)}")
-    _check_columns(rows, needs)
-    unknown = [row for row in rows if row["scored_policy"] != reference.identity]
-    counts["known_logps"] = len(rows) - len(unknown)
-    if unknown:
-        passed = pair_logprobs(unknown, reference, "reference log-probs", BATCH_TOKENS)
-        for row, (chosen, rejected) in zip(unknown, passed, strict=True):
-            row |= {"chosen_logp": chosen, "rejected_logp": rejected}
-    return [
-        {
-            "prompt_ids": row["prompt_tokens"],
-            "chosen_ids": row["chosen_tokens"],
-            "rejected_ids": row["rejected_tokens"],
-            "ref_chosen_logps": row["chosen_logp"],
-            "ref_rejected_logps": row["rejected_logp"],
-            **{name: row[name] for name in needs},
-        }
-        for row in rows
-    ], counts
-
-
-def _check_columns(rows: list[Row], needs: Sequence[str]) -> None:
     for name in needs:
         missing = sum(row[name] is None for row in rows)
         if missing:
@@ -58,3 +36,28 @@ def _check_columns(rows: list[Row], needs: Sequence[str]) -> None:
                 f"the loss reads {name!r}, but {missing} of {len(rows)} pairs have none: mine from scores that are "
                 "log-odds (preference_scale), and mix no offline pairs in"
             )
+    return rows, counts
+
+
+def give_logprobs(rows: Sequence[Row], policy: Model, model: Model, name: str) -> None:
+    """Add the model's log-probs as ``{name}_chosen_logps`` and ``{name}_rejected_logps`` to every row; a row that
+    stands there twice is passed once.
+
+    Raises:
+        ValueError: policy and model are stored in different precisions.
+    """
+    from stages.engines.models import check_precision
+    from stages.engines.pair_logprobs import pair_logprobs
+
+    check_precision(policy, model)
+    distinct = list({id(row): row for row in rows}.values())
+    unknown = [row for row in distinct if not is_known(row, model)]
+    passed = iter(pair_logprobs(unknown, model, f"{name} log-probs", BATCH_TOKENS) if unknown else [])
+    for row in distinct:
+        logps = (row["chosen_logp"], row["rejected_logp"]) if is_known(row, model) else next(passed)
+        row[f"{name}_chosen_logps"], row[f"{name}_rejected_logps"] = logps
+
+
+def is_known(row: Row, model: Model) -> bool:
+    """Whether the row has the model's log-probs."""
+    return bool(row["scored_policy"] == model.identity)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from stages.artifacts import Model, Row
 from stages.progress import progress
 from stages.train.curve import keep, watcher
-from stages.train.fitting import arguments, fit, in_order, loaded_for_training, save
+from stages.train.fitting import arguments, fit, loaded_for_training, save
+from stages.train.pair_rows import OWN
 
 if TYPE_CHECKING:
     from stages.train.pair_objective import Objective
@@ -25,7 +26,7 @@ def train(
     Returns first and last loss and what the pairs' log-probs did.
 
     Args:
-        rows: see pair_rows.
+        rows: see pair_rows; in whole batches.
         from_reference: whether the policy begins as its own reference, so that the first log-ratio must be 0.
     """
     from datasets import Dataset
@@ -33,13 +34,13 @@ def train(
 
     from stages.engines.models import load_tokenizer
 
-    steps = settings.steps(len(rows))
+    steps = len(rows) // settings.batch
     model = loaded_for_training(policy)
     with progress("training", steps, "steps") as bar:
         trainer = _trainer_class()(
             model=model,
             args=arguments(DPOConfig, settings, steps, out.scratch, precompute_ref_log_probs=True),
-            train_dataset=Dataset.from_list(in_order(rows, steps, settings.batch, settings.seed)),
+            train_dataset=Dataset.from_list(rows),
             data_collator=collated,
             processing_class=load_tokenizer(policy),
             callbacks=[watcher(bar, from_reference)],
@@ -51,15 +52,16 @@ def train(
 
 
 def collated(rows: Sequence[Row]) -> dict[str, Any]:
-    """Chosen answers first, then rejected, padded on the right; numbers as tensors [pairs], other columns as lists."""
+    """Chosen answers first, then rejected, as ``packed``; numbers as tensors [pairs], other columns as lists."""
     import torch
 
-    from stages.engines.logprobs import padded
+    from stages.engines.packed import packed
 
-    sequences = [(row["prompt_ids"], row[f"{side}_ids"]) for side in ("chosen", "rejected") for row in rows]
-    input_ids, answer_mask = padded(sequences, "cpu")
-    batch: dict[str, Any] = {"input_ids": input_ids, "completion_mask": answer_mask}
-    for name in rows[0].keys() - {"prompt_ids", "chosen_ids", "rejected_ids"}:
+    sides = ("chosen", "rejected")
+    batch: dict[str, Any] = {
+        "packed": packed([(row["prompt_tokens"], row[f"{side}_tokens"]) for side in sides for row in rows])
+    }
+    for name in rows[0].keys() - set(OWN):
         values = [row[name] for row in rows]
         batch[name] = torch.tensor(values) if isinstance(values[0], float) else values
     return batch

@@ -26,6 +26,7 @@ class SFT(Training):
             ValueError: no demonstration is left.
         """
         from stages.engines.models import release
+        from stages.train.fitting import in_order
         from stages.train.sft_trainer import train
 
         counts: Counter[str] = Counter()
@@ -34,7 +35,7 @@ class SFT(Training):
         if not rows:
             raise ValueError(f"no demonstration is left to train on: {dict(counts)}")
         release()
-        return train(self, rows, policy, out) | {name: float(count) for name, count in counts.items()}
+        return train(self, in_order(rows, self), policy, out) | {name: float(count) for name, count in counts.items()}
 
     def _tokenised(self, table: Demonstrations, policy: Model, counts: Counter[str]) -> Iterator[Row]:
         from stages.engines.chat import answer_tokens, prompt_tokens
@@ -52,4 +53,4 @@ class SFT(Training):
                 counts["dropped_overlong"] += 1
                 continue
             counts["demonstrations"] += 1
-            yield {"prompt_ids": prompt, "answer_ids": answer}
+            yield {"prompt_tokens": prompt, "answer_tokens": answer}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from stages.artifacts import Model, Row
 from stages.progress import progress
 from stages.train.curve import keep, watcher
-from stages.train.fitting import arguments, fit, in_order, loaded_for_training, save
+from stages.train.fitting import arguments, fit, loaded_for_training, save
 
 if TYPE_CHECKING:
     from stages.train.sft import SFT
@@ -15,7 +15,7 @@ def train(settings: "SFT", rows: list[Row], policy: Model, out: Model) -> dict[s
     """Train, from the last checkpoint if an earlier attempt left one, and save; first and last loss.
 
     Args:
-        rows: prompt_ids and answer_ids.
+        rows: prompt_tokens and answer_tokens, in whole batches.
     """
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
@@ -26,7 +26,7 @@ def train(settings: "SFT", rows: list[Row], policy: Model, out: Model) -> dict[s
         def create_model_card(self, *arguments: object, **options: object) -> None:
             """A checkpoint is for resuming only."""
 
-    steps = settings.steps(len(rows))
+    steps = len(rows) // settings.batch
     model = loaded_for_training(policy)
     with progress("training", steps, "steps") as bar:
         trainer = Trainer(
@@ -35,10 +35,10 @@ def train(settings: "SFT", rows: list[Row], policy: Model, out: Model) -> dict[s
             train_dataset=Dataset.from_list(
                 [
                     {
-                        "input_ids": row["prompt_ids"] + row["answer_ids"],
-                        "labels": [-100] * len(row["prompt_ids"]) + row["answer_ids"],
+                        "input_ids": row["prompt_tokens"] + row["answer_tokens"],
+                        "labels": [-100] * len(row["prompt_tokens"]) + row["answer_tokens"],
                     }
-                    for row in in_order(rows, steps, settings.batch, settings.seed)
+                    for row in rows
                 ]
             ),
             processing_class=load_tokenizer(policy),

@@ -10,7 +10,7 @@ from stages.pairs.logprobs import LogProbs
 from stages.train.dpo import DPO
 from stages.train.fitting import in_order
 from stages.train.objectives import Sigmoid
-from stages.train.pair_rows import pair_rows
+from stages.train.pair_rows import give_logprobs, is_known, trainable
 from stages.train.training import Execution
 from tests.stages.rows import pair, scored
 
@@ -53,6 +53,10 @@ def test_the_same_training_gives_the_same_bytes(artifact, tiny_model):
         assert (first.path / name).read_bytes() == (again.path / name).read_bytes()
 
 
+def settings(steps, seed):
+    return DPO(loss=Sigmoid(beta=0.1), learning_rate=1e-3, max_steps=steps, batch=8, seed=seed)
+
+
 def memory(micro_batch):
     return Execution(micro_batch=micro_batch)
 
@@ -76,22 +80,22 @@ def test_how_many_pairs_are_in_memory_at_once_is_not_what_is_computed(artifact, 
 
 
 def test_every_pair_is_seen_once_before_any_is_seen_twice():
-    rows = [{"row": i, "prompt_ids": [1]} for i in range(13)]
-    order = [row["row"] for row in in_order(rows, 4, 8, seed=1)]
+    rows = [{"row": i, "prompt_tokens": [1]} for i in range(13)]
+    order = [row["row"] for row in in_order(rows, settings(4, seed=1))]
     assert sorted(order[:13]) == sorted(order[13:26]) == list(range(13))
     assert order[:13] != order[13:26]
     assert len(order) == 32
-    assert order != [row["row"] for row in in_order(rows, 4, 8, seed=2)]
+    assert order != [row["row"] for row in in_order(rows, settings(4, seed=2))]
 
 
 def test_the_rows_of_a_batch_are_sorted_by_length_and_no_row_changes_its_batch():
-    rows = [{"row": i, "prompt_ids": [1] * (i * 7 % 13)} for i in range(16)]
-    batches = [in_order(rows, 2, 8, seed=3)[first : first + 8] for first in (0, 8)]
+    rows = [{"row": i, "prompt_tokens": [1] * (i * 7 % 13)} for i in range(16)]
+    batches = [in_order(rows, settings(2, seed=3))[first : first + 8] for first in (0, 8)]
     for batch in batches:
-        assert [len(row["prompt_ids"]) for row in batch] == sorted(len(row["prompt_ids"]) for row in batch)
-    plain = [{**row, "prompt_ids": [1]} for row in rows]
+        assert [len(row["prompt_tokens"]) for row in batch] == sorted(len(row["prompt_tokens"]) for row in batch)
+    plain = [{**row, "prompt_tokens": [1]} for row in rows]
     for first, batch in zip((0, 8), batches, strict=True):
-        together = in_order(plain, 2, 8, seed=3)[first : first + 8]
+        together = in_order(plain, settings(2, seed=3))[first : first + 8]
         assert {row["row"] for row in batch} == {row["row"] for row in together}
 
 
@@ -154,10 +158,36 @@ def test_a_training_that_was_interrupted_goes_on_from_its_checkpoint_to_the_same
 def test_log_probs_that_the_reference_gave_are_not_computed_again(artifact, tiny_model, other_model):
     known = artifact(Pairs)
     LogProbs()(pairs=artifact(Pairs, PAIRS), model=tiny_model, out=known)
-    _, counts = pair_rows(known, tiny_model, tiny_model, 4096)
-    assert counts["known_logps"] == 16
-    _, counts = pair_rows(known, tiny_model, other_model, 4096)
-    assert counts["known_logps"] == 0
+    for model, expected in ((tiny_model, 16), (other_model, 0)):
+        rows, counts = trainable(known, tiny_model, 4096)
+        assert counts["pairs"] == 16
+        assert sum(is_known(row, model) for row in rows) == expected
+    _, told = train(artifact, known, tiny_model, tiny_model)
+    assert told["known_logps"] == 16
+
+
+def test_only_pairs_that_are_trained_on_are_passed_through_the_reference_and_each_once(
+    artifact, tiny_model, monkeypatch
+):
+    from stages.engines import pair_logprobs
+
+    passed = []
+    whole = pair_logprobs.pair_logprobs
+    monkeypatch.setattr(
+        pair_logprobs, "pair_logprobs", lambda rows, *others: passed.append(len(rows)) or whole(rows, *others)
+    )
+    train(artifact, artifact(Pairs, PAIRS), tiny_model, tiny_model, max_steps=1)
+    train(artifact, artifact(Pairs, PAIRS), tiny_model, tiny_model, max_steps=6)
+    assert passed == [8, 16]
+
+
+def test_a_rows_log_probs_do_not_depend_on_which_others_are_passed(artifact, tiny_model):
+    rows, _ = trainable(artifact(Pairs, PAIRS), tiny_model, 4096)
+    few = [dict(row) for row in rows[:3]]
+    give_logprobs(rows, tiny_model, tiny_model, "ref")
+    give_logprobs([*few, few[0]], tiny_model, tiny_model, "ref")
+    for row, alone in zip(rows, few, strict=False):
+        assert alone["ref_chosen_logps"] == pytest.approx(row["ref_chosen_logps"], abs=1e-4)
 
 
 def test_log_probs_of_the_wrong_weights_are_noticed_by_the_first_loss(artifact, tiny_model):

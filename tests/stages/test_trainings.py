@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from stages.artifacts import Demonstrations, Model, Pairs
-from stages.engines.logprobs import answer_logprobs, padded
+from stages.engines.logprobs import answer_logprobs
+from stages.engines.packed import packed
 from stages.train.consistency import Consistency
 from stages.train.dpo import DPO
 from stages.train.inpo import INPO
@@ -71,11 +72,11 @@ def test_the_extrapolated_policy_is_that_of_both_models_logits(artifact, tiny_mo
     from stages.train.pair_objective import PairObjective
 
     sequences = [([5, 6, 7], [8, 9, 10]), ([5, 6], [11, 12])]
-    ids, mask = padded(sequences, "cpu")
+    together = packed(sequences)
     model, reference = load_model(other_model), load_model(tiny_model)
     objective = PairObjective(loss=REFINING, reference=tiny_model)
-    states = answer_states(model, ids, mask)
-    found = objective._extrapolated(model, states, {"input_ids": ids, "completion_mask": mask}, 0.5)
+    states = answer_states(model, together)
+    found = objective._extrapolated(model, states, together, 0.5)
     for row, (prompt, answer) in enumerate(sequences):
         whole = torch.tensor([prompt + answer])
         logits = 1.5 * model(whole).logits[0] - 0.5 * reference(whole).logits[0]
@@ -223,7 +224,7 @@ def test_sft_learns_the_answers_and_its_loss_is_the_mean_over_their_tokens(artif
         (prompt_tokens(tokenizer, row["prompt"]), answer_tokens(tokenizer, row["prompt"], row["completion"], ends))
         for row in table.rows()
     ]
-    total = answer_logprobs(load_model(tiny_model), *padded(sequences, "cpu")).sum().item()
+    total = answer_logprobs(load_model(tiny_model), packed(sequences)).sum().item()
     assert told["first_loss"] == pytest.approx(-total / sum(len(answer) for _, answer in sequences), rel=1e-4)
     assert told["last_loss"] < told["first_loss"]
 
@@ -264,7 +265,7 @@ def test_a_pair_whose_judge_prompt_shows_both_orders(artifact, tiny_model):
 
     stage = Consistency(question=QUESTION, beta=0.1, **COMMON)
     row = {"prompt": [{"role": "user", "content": "Why?"}], **{k: pair("p")[k] for k in ("chosen", "rejected")}}
-    made = stage._row(dict(row), (-1.0, -2.0), tiny_model)
+    made = stage._row(dict(row), tiny_model)
     shown, swapped = (
         load_tokenizer(tiny_model).decode(made[name]) for name in ("judge_tokens", "judge_swapped_tokens")
     )

@@ -1,0 +1,65 @@
+"""Four sampled answers to each of 24 prompts through the transformers engine.
+
+Against a plain loop of padded ``generate`` calls, in the given order, with as many rows at once.
+"""
+
+import torch
+
+from benchmarks.material import small_model, written_answers
+from benchmarks.measure import in_turns, report
+from benchmarks.score import load_plain, padded
+from stages.engines.engine import Request, Sampling
+from stages.engines.hf import HF
+from stages.engines.models import end_of_turn, load_tokenizer
+
+PROMPTS, EACH, ROWS = 24, 4, 64
+SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=96)
+
+
+def main() -> None:
+    """Measure in answers' tokens a second, for the two draw different answers."""
+    model, plain, ends = small_model(), load_plain(), end_of_turn(small_model())
+    prompts = [list(prompt) for prompt in dict.fromkeys(tuple(prompt) for prompt, _ in written_answers())][:PROMPTS]
+    drawn: dict[str, list[int]] = {"ours": [], "plain": []}
+
+    def ours() -> None:
+        seed = 1000 * len(drawn["ours"])
+        requests = [
+            Request(prompt=prompt, seeds=[seed + EACH * i + k for k in range(EACH)]) for i, prompt in enumerate(prompts)
+        ]
+        answers = HF(rows=ROWS).generate(model, requests, SAMPLING)
+        drawn["ours"].append(sum(len(answer) for of_one in answers for answer in of_one))
+
+    def plainly() -> None:
+        repeated = [prompt for prompt in prompts for _ in range(EACH)]
+        count = 0
+        for first in range(0, len(repeated), ROWS):
+            rows = [(prompt[::-1], []) for prompt in repeated[first : first + ROWS]]
+            ids, attended, _ = (column.flip(1) for column in padded(rows, plain.device))
+            with torch.inference_mode():
+                made = plain.generate(  # type: ignore[operator]
+                    input_ids=ids,
+                    attention_mask=attended,
+                    do_sample=True,
+                    temperature=SAMPLING.temperature,
+                    top_p=SAMPLING.top_p,
+                    top_k=0,
+                    max_new_tokens=SAMPLING.max_new_tokens,
+                    eos_token_id=ends,
+                    pad_token_id=load_tokenizer(model).pad_token_id,
+                )[:, ids.shape[1] :]
+            stopped = torch.isin(made, torch.tensor(ends, device=made.device)).long()
+            count += int((stopped.cumsum(1) - stopped == 0).sum())
+        drawn["plain"].append(count)
+
+    seconds = in_turns({"ours": ours, "plain": plainly})
+    print(f"  tokens drawn: {drawn}")
+    rates = {
+        name: [count / value for count, value in zip(drawn[name], of_one, strict=True)]
+        for name, of_one in seconds.items()
+    }
+    report("generate_hf", target=1.3, unit="answers' tokens/s", ours=rates["ours"], theirs=rates["plain"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""How a claim is measured: side by side, in turns, medians, and a file that says on what machine and when.
+
+The one decision: a figure is a ratio against something real in the same run, so that it means something on another
+machine.
+"""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+RESULTS = Path(__file__).parent / "results"
+REPEATS = 5
+
+
+def in_turns(contestants: Mapping[str, Callable[[], object]], repeats: int = REPEATS) -> dict[str, list[float]]:
+    """Seconds of each, ``repeats`` times in turns; nothing is warmed up here."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for repeat in range(repeats):
+        for name, run in contestants.items():
+            begun = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - begun)
+        print(f"  {repeat + 1}/{repeats}: " + "  ".join(f"{name} {all_[-1]:.3f} s" for name, all_ in seconds.items()))
+    return seconds
+
+
+def report(
+    name: str, *, target: float, unit: str, ours: list[float], theirs: list[float], less_is_better: bool = False
+) -> None:
+    """Print the medians and their ratio, ours to theirs, and write ``results/<name>.json``; values are in the unit."""
+    found = {
+        "name": name,
+        "ratio": round(median(ours) / median(theirs), 3),
+        "target": target,
+        "less_is_better": less_is_better,
+        "unit": unit,
+        "ours": _shown(ours),
+        "theirs": _shown(theirs),
+        "repeats": len(ours),
+        "machine": machine(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(table([found]))
+
+
+def table(results: list[Mapping[str, object]]) -> str:
+    """Results as lines of a Markdown table."""
+    lines = ["| benchmark | ours | theirs | unit | ratio | target |", "|---|---|---|---|---|---|"]
+    for one in results:
+        wanted = f"{'≤' if one['less_is_better'] else '≥'} {one['target']}"
+        ours, theirs = one["ours"], one["theirs"]
+        lines.append(f"| {one['name']} | {ours} | {theirs} | {one['unit']} | {one['ratio']} | {wanted} |")
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """The processor, the cores that this process may use, the accelerator if there is one, and what matters here."""
+    import torch
+
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name()}, {model}, {cores} cores"
+    amx = torch.cpu.get_capabilities().get("amx_bf16")
+    return f"{model}, {cores} cores, {'AMX' if amx else 'no AMX'}"
+
+
+def _shown(values: list[float]) -> float:
+    return float(f"{median(values):.4g}")
