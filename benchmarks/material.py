@@ -56,15 +56,15 @@ def written_answers() -> tuple[Sequenced, ...]:
     )
 
 
-def many_answers(
-    prompts: int, each: int, asked_tokens: int, mean: int, spread: int, seed: int = 0
-) -> list[Sequenced]:
-    """The prompts that have nearest to ``asked_tokens`` tokens, with ``each`` answers of real text whose lengths in tokens
-    are normally distributed (8 at least)."""
+def many_answers(prompts: int, each: int, asked_tokens: int, mean: int, spread: int, seed: int = 0) -> list[Sequenced]:
+    """The prompts of nearest to ``asked_tokens`` tokens, with ``each`` answers of real text; the lengths of the answers,
+    in tokens, are normally distributed (8 at least)."""
     draw = random.Random(seed)
     written = written_answers()
     text = [token for _, answer in written for token in answer[:-1]]
-    asked = sorted({tuple(prompt) for prompt, _ in written}, key=lambda prompt: (abs(len(prompt) - asked_tokens), prompt))
+    asked = sorted(
+        {tuple(prompt) for prompt, _ in written}, key=lambda prompt: (abs(len(prompt) - asked_tokens), prompt)
+    )
     found: list[Sequenced] = []
     for prompt in asked[:prompts]:
         for _ in range(each):

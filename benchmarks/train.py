@@ -20,7 +20,7 @@ from stages.pairs.logprobs import LogProbs
 from stages.train.dpo import DPO
 from stages.train.objectives import Sigmoid
 
-STEPS, BATCH, LONGEST = 20, 4, 512
+STEPS, BATCH, LONGEST = 20, 2, 512
 SETTINGS = DPO(
     loss=Sigmoid(beta=0.1), learning_rate=5e-6, max_steps=STEPS, batch=BATCH, max_tokens=LONGEST, dtype="float32"
 )
@@ -45,9 +45,7 @@ def main() -> None:
     rates = {name: [BATCH / seconds for seconds in one["seconds"]] for name, one in found.items()}
     report("train", target=2.5, unit="pairs/s", ours=rates["ours"], theirs=rates["stock"])
     memory = {name: [one["memory"]] for name, one in found.items()}
-    report(
-        "train_memory", target=1.0, unit="GB", ours=memory["ours"], theirs=memory["stock"], less_is_better=True
-    )
+    report("train_memory", target=1.0, unit="GB", ours=memory["ours"], theirs=memory["stock"], less_is_better=True)
 
 
 def ours(pairs: Path, result: Path) -> None:
