@@ -57,7 +57,7 @@ def written_answers() -> tuple[Sequenced, ...]:
 
 
 def many_answers(prompts: int, each: int, asked_tokens: int, mean: int, spread: int, seed: int = 0) -> list[Sequenced]:
-    """The prompts of nearest to ``asked_tokens`` tokens, with ``each`` answers of real text; the lengths of the answers,
+    """The prompts nearest to ``asked_tokens`` tokens, with ``each`` answers of real text; the lengths of the answers,
     in tokens, are normally distributed (8 at least)."""
     draw = random.Random(seed)
     written = written_answers()
