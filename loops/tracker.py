@@ -1,7 +1,7 @@
 """Who is told of a run: nobody, or MLflow.
 
 The one decision: MLflow is told in a thread of its own, from what the store holds. So a resumed or cached run has whole
-curves, and a server that is slow or down costs a warning and never a step. Steps that gather meanwhile are told together.
+curves, and a server that is slow or down costs a warning and never a step. What gathers meanwhile is told together.
 """
 
 import os
