@@ -73,9 +73,7 @@ class Runner:
 
     def _run_missing(self, plan: Plan, missing: set[str], done: set[str]) -> None:
         """Keep the executor busy until nothing is missing or a step has failed."""
-        places: dict[str, list[Step]] = {}
-        for step in plan.steps:
-            places.setdefault(step.key, []).append(step)
+        places = _places(plan)
         waiting = {key: steps[0] for key, steps in places.items() if key in missing}
         running: dict[Future[None], Step] = {}
         failures: list[StepFailed] = []
@@ -184,3 +182,11 @@ class Runner:
         for link in self.run_dir.glob("*/*"):
             if link.is_symlink() and os.path.basename(os.readlink(link)) != wanted.get(link):
                 link.unlink(missing_ok=True)
+
+
+def _places(plan: Plan) -> dict[str, list[Step]]:
+    """The steps that have a key: more than one where two places compute the same."""
+    places: dict[str, list[Step]] = {}
+    for step in plan.steps:
+        places.setdefault(step.key, []).append(step)
+    return places
