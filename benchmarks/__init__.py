@@ -1,1 +1,1 @@
-"""Every claim of speed, measured side by side. ``make bench`` runs them all."""
+"""Every claim of speed, measured side by side. `make bench` runs them all."""

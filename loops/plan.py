@@ -3,7 +3,6 @@
 The one decision: the whole plan is known before anything is run, and making it touches no store.
 """
 
-import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -91,13 +90,14 @@ def _run_through(
 
 def _step(node: Node, id: str, name: str, number: int, inputs: dict[str, Step]) -> Step:
     stage: Stage = build(node.stage, id)
-    takes = signature(stage).inputs
+    asked = signature(stage)
+    takes = asked.inputs
     for key in inputs:
         if key not in takes:
             raise RecipeError(f"{id}: {type(stage).__name__} reads nothing called {key!r}{nearest(key, takes)}")
     for key, kind in takes.items():
         if key not in inputs:
-            if inspect.signature(type(stage).__call__).parameters[key].default is inspect.Parameter.empty:
+            if key not in asked.optional:
                 raise RecipeError(
                     f"{id}: {type(stage).__name__} also reads {key!r} ({kind.__name__}); name it in inputs"
                 )

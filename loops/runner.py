@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 
 from loops.errors import StepFailed
@@ -72,13 +73,15 @@ class Runner:
 
     def _run_missing(self, plan: Plan, missing: set[str], done: set[str]) -> None:
         """Keep the executor busy until nothing is missing or a step has failed."""
+        places = _places(plan)
+        waiting = {key: steps[0] for key, steps in places.items() if key in missing}
         running: dict[Future[None], Step] = {}
         failures: list[StepFailed] = []
         with ThreadPoolExecutor(self.executor.workers) as threads:
             try:
-                while missing - done or running:
+                while waiting or running:
                     if not failures:
-                        self._submit_ready(plan, done, running, threads)
+                        self._submit_ready(waiting, done, running, threads)
                     if not running:
                         break
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -90,7 +93,7 @@ class Runner:
                             raise failure
                         else:
                             done.add(step.key)
-                            for same in (other for other in plan.steps if other.key == step.key):
+                            for same in places[step.key]:
                                 self._tell_finished(same, cached=same is not step)
             except BaseException:
                 self.executor.stop(now=True)
@@ -99,18 +102,15 @@ class Runner:
             raise StepFailed("\n".join(map(str, failures)))
 
     def _submit_ready(
-        self, plan: Plan, done: set[str], running: dict[Future[None], Step], threads: ThreadPoolExecutor
+        self, waiting: dict[str, Step], done: set[str], running: dict[Future[None], Step], threads: ThreadPoolExecutor
     ) -> None:
-        busy = {step.key for step in running.values()}
-        for step in plan.steps:
-            if len(running) >= self.executor.workers:
-                return
-            ready = all(source.key in done for source in step.inputs.values())
-            if ready and step.key not in done | busy:
-                busy.add(step.key)
-                for tracker in self.trackers:
-                    tracker.started(step)
-                running[self._start(self._order(step), threads)] = step
+        """Take from what waits as many steps as the executor has room for, the first ones whose inputs are there."""
+        ready = (step for step in waiting.values() if all(source.key in done for source in step.inputs.values()))
+        for step in list(islice(ready, self.executor.workers - len(running))):
+            del waiting[step.key]
+            for tracker in self.trackers:
+                tracker.started(step)
+            running[self._start(self._order(step), threads)] = step
 
     def _start(self, order: Path, threads: ThreadPoolExecutor) -> Future[None]:
         """Hand an order to the executor. One at a time is waited for here, where Ctrl-C is heard."""
@@ -182,3 +182,11 @@ class Runner:
         for link in self.run_dir.glob("*/*"):
             if link.is_symlink() and os.path.basename(os.readlink(link)) != wanted.get(link):
                 link.unlink(missing_ok=True)
+
+
+def _places(plan: Plan) -> dict[str, list[Step]]:
+    """The steps that have a key: more than one where two places compute the same."""
+    places: dict[str, list[Step]] = {}
+    for step in plan.steps:
+        places.setdefault(step.key, []).append(step)
+    return places

@@ -10,6 +10,7 @@ import inspect
 import os
 import typing
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Protocol
 
 from loops.errors import RecipeError, nearest
@@ -24,9 +25,10 @@ class Stage(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Signature:
-    """What a stage reads, by name, and what it makes."""
+    """What a stage reads, by name, which of it may be left out, and what it makes."""
 
     inputs: dict[str, type]
+    optional: frozenset[str]
     output: type
 
 
@@ -36,12 +38,21 @@ def signature(stage: Stage) -> Signature:
     Raises:
         RecipeError: the class is no stage, because it does not say what it makes.
     """
-    hints = typing.get_type_hints(type(stage).__call__)
+    return _signature(type(stage))
+
+
+@cache
+def _signature(kind: type[Stage]) -> Signature:
+    hints = typing.get_type_hints(kind.__call__)
     if "out" not in hints:
-        raise RecipeError(f"{type(stage).__name__} is no stage: its call has no annotated `out`")
-    parameters = inspect.signature(type(stage).__call__).parameters
-    inputs = {name: _kind(hints[name]) for name in parameters if name not in ("self", "out")}
-    return Signature(inputs=inputs, output=hints["out"])
+        raise RecipeError(f"{kind.__name__} is no stage: its call has no annotated `out`")
+    parameters = inspect.signature(kind.__call__).parameters
+    asked = {name: parameter for name, parameter in parameters.items() if name not in ("self", "out")}
+    return Signature(
+        inputs={name: _kind(hints[name]) for name in asked},
+        optional=frozenset(name for name, parameter in asked.items() if parameter.default is not parameter.empty),
+        output=hints["out"],
+    )
 
 
 def _kind(hint: Any) -> type:
@@ -69,30 +80,42 @@ def build(config: Mapping[str, Any], where: str) -> Any:
     for name, field in fields.items():
         if name not in given and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise RecipeError(f"{where}: {kind.__name__} needs the field {name!r}")
-    hints = typing.get_type_hints(kind)
-    values = {name: _value(value, hints[name], f"{where}.{name}") for name, value in given.items()}
+    values = {name: _value(value, kind, name, f"{where}.{name}") for name, value in given.items()}
     try:
         return kind(**values)
     except (ValueError, OSError) as refused:
         raise RecipeError(f"{where}: {refused}") from refused
 
 
-def _value(value: Any, hint: Any, where: str) -> Any:
+def _value(value: Any, kind: type, name: str, where: str) -> Any:
+    hint = _hints(kind)[name]
     if isinstance(value, Mapping) and "_target_" in value:
         built = build(value, where)
         checkable = isinstance(hint, type) and getattr(hint, "_is_runtime_protocol", True)
         if checkable and not isinstance(built, hint):
             raise RecipeError(f"{where}: expected a {hint.__name__}, but {value['_target_']} is none")
         return built
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     if getattr(hint, "_is_protocol", False):
         raise RecipeError(f"{where}: expected a configured {hint.__name__}, got {value!r}")
     try:
-        return TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
+        return _adapter(kind, name).validate_python(value)
     except ValidationError as wrong:
         first = wrong.errors()[0]
         raise RecipeError(f"{where}: {first['msg']}, got {first['input']!r}") from wrong
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+@cache
+def _adapter(kind: type, name: str) -> Any:
+    from pydantic import ConfigDict, TypeAdapter
+
+    return TypeAdapter(_hints(kind)[name], config=ConfigDict(allow_inf_nan=False))
 
 
 def _locate(target: object, where: str) -> Any:

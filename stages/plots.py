@@ -1,14 +1,17 @@
 """Pictures that a stage leaves beside its rows, drawn in one style, without a display."""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 
 def histogram(values: Sequence[float], path: Path, what: str, of: str) -> None:
     """How often which value occurs."""
+    import numpy as np
+
     figure, axes = _canvas()
-    axes.hist(values, bins=min(40, max(5, len(values) // 5)), color="#4472a8")
+    axes.hist(np.asarray(values), bins=min(40, max(5, len(values) // 5)), color="#4472a8")
     _finish(figure, axes, path, what, of)
 
 
@@ -16,7 +19,7 @@ def scatter(x: Sequence[float], y: Sequence[float], path: Path, x_name: str, y_n
     """One dot a pair, with the diagonal."""
     figure, axes = _canvas()
     axes.scatter(x, y, s=12, alpha=0.6, color="#4472a8")
-    end = max([*x, *y], default=1)
+    end = max(chain(x, y), default=1)
     axes.plot([0, end], [0, end], color="#999999", linewidth=1)
     _finish(figure, axes, path, x_name, y_name)
 

@@ -5,7 +5,7 @@ the last part, and a reader streams whatever there is of them.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -48,6 +48,21 @@ class Table(Artifact):
 
         A column that the kind did not have yet when the table was written is null.
         """
+        for batch, absent in self._batches(columns):
+            yield from _rows(batch, absent)
+
+    def rows_at(self, places: Collection[int], columns: list[str] | None = None) -> Iterator[Row]:
+        """Stream the rows at these places, which rise. The others are never made into rows."""
+        import numpy as np
+
+        wanted, begin = np.asarray(places, dtype=np.int64), 0
+        for batch, absent in self._batches(columns):
+            first, last = np.searchsorted(wanted, (begin, begin + len(batch)))
+            yield from _rows(batch.take(wanted[first:last] - begin), absent)
+            begin += len(batch)
+
+    def _batches(self, columns: list[str] | None) -> Iterator[tuple[Any, Row]]:
+        """Some rows at a time, and the nulls of the columns that their part does not have."""
         import pyarrow.parquet as parquet
 
         wanted = columns or list(self.COLUMNS)
@@ -56,7 +71,7 @@ class Table(Artifact):
             there = [name for name in wanted if name in file.schema_arrow.names]
             absent = dict.fromkeys(name for name in wanted if name not in there)
             for batch in file.iter_batches(batch_size=1024, columns=there):
-                yield from ({**row, **absent} for row in batch.to_pylist())
+                yield batch, absent
 
     def __len__(self) -> int:
         import pyarrow.parquet as parquet
@@ -89,6 +104,11 @@ class Table(Artifact):
 
     def _part(self, index: int) -> Path:
         return self.path / f"part-{index:05d}.parquet"
+
+
+def _rows(batch: Any, absent: Row) -> Iterator[Row]:
+    rows: list[Row] = batch.to_pylist()
+    return ({**row, **absent} for row in rows) if absent else iter(rows)
 
 
 def _schema(columns: Mapping[str, str]) -> Any:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from stages.artifacts import Pairs, Scores
-from stages.pairs.length import Unit, balancing_penalty, best_and_worst, mean_gap, penalised
-from stages.pairs.pairing import Chosen, report, write_pairs
-from stages.pairs.validity import Candidate, Miner
+from stages.pairs.length import Unit, balancing_penalty, best_and_worst, mean_gap
+from stages.pairs.pairing import report, write_pairs
+from stages.pairs.validity import Miner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +47,10 @@ class Extremes(Miner):
         from stages.pairs.picture import sweep
 
         counts: Counter[str] = Counter()
-        candidates = list(self.candidates(scores, self.length_unit, counts))
-        numbers = [(candidate.scores, candidate.lengths) for candidate in candidates]
-        alpha = balancing_penalty(numbers) if self.length_penalty == "balance" else self.length_penalty
-        picks = [_pick(candidate, alpha) for candidate in candidates]
+        candidates = self.candidates(scores, self.length_unit, counts)
+        alpha = balancing_penalty(candidates) if self.length_penalty == "balance" else self.length_penalty
+        picks = best_and_worst(candidates, alpha)
         write_pairs(scores, candidates, picks, self.preference_scale, counts, out)
-        sweep(out, numbers, alpha, self.length_unit)
-        gaps = {"alpha": alpha, "gap_unpenalised": mean_gap(numbers, 0.0), "gap": mean_gap(numbers, alpha)}
+        sweep(out, candidates, alpha, self.length_unit)
+        gaps = {"alpha": alpha, "gap_unpenalised": mean_gap(candidates, 0.0), "gap": mean_gap(candidates, alpha)}
         return {**report(out, counts, self.length_unit), **gaps}
-
-
-def _pick(candidate: Candidate, alpha: float) -> Chosen:
-    best, worst = best_and_worst(candidate.scores, candidate.lengths, alpha)
-    return Chosen(best=best, worst=worst, values=penalised(candidate.scores, candidate.lengths, alpha))

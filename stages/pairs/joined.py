@@ -4,6 +4,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from typing import ClassVar
 
 from stages.artifacts import Pairs
@@ -33,11 +34,6 @@ class Joined:
         """Each in the order of its source."""
         share = Fraction(str(self.most))
         wanted = min(len(more), int(len(pairs) * share / (1 - share)))
-        kept = set(random.Random(derive("joined", self.seed)).sample(range(len(more)), wanted))
-        count = out.write(
-            row
-            for table, places in ((pairs, None), (more, kept))
-            for place, row in enumerate(table.rows())
-            if places is None or place in places
-        )
+        kept = sorted(random.Random(derive("joined", self.seed)).sample(range(len(more)), wanted))
+        count = out.write(chain(pairs.rows(), more.rows_at(kept)))
         return {"pairs": count, "more": wanted, "left_out": len(more) - wanted}

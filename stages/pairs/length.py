@@ -5,11 +5,11 @@ exactly and cheaply, instead of by a sweep with a step size (DICE, arXiv 2406.09
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
+
+from stages.pairs.candidates import Candidates, Picks, taken
 
 Unit = Literal["characters", "tokens", "words"]
-Candidates = Sequence[tuple[Sequence[float], Sequence[float]]]
-"""For each prompt, the scores and the lengths of its answers."""
 
 
 def length(text: str, tokens: Sequence[int], unit: Unit) -> int:
@@ -19,25 +19,17 @@ def length(text: str, tokens: Sequence[int], unit: Unit) -> int:
     return len(tokens) if unit == "tokens" else len(text.split())
 
 
-def best_and_worst(scores: Sequence[float], lengths: Sequence[float], alpha: float) -> tuple[int, int]:
-    """Indices of the highest and the lowest penalised score; the first of equals."""
-    values = penalised(scores, lengths, alpha)
-    places = range(len(values))
-    return max(places, key=values.__getitem__), min(places, key=values.__getitem__)
-
-
-def penalised(scores: Sequence[float], lengths: Sequence[float], alpha: float) -> list[float]:
-    """s − α·length of each answer."""
-    return [score - alpha * size for score, size in zip(scores, lengths, strict=True)]
+def best_and_worst(candidates: Candidates, alpha: float) -> Picks:
+    """The highest and the lowest penalised score s − α·length of each prompt; the first of equals."""
+    values = candidates.scores - alpha * candidates.lengths
+    return Picks(best=values.argmax(axis=1), worst=values.argmin(axis=1), values=values)
 
 
 def mean_gap(candidates: Candidates, alpha: float) -> float:
     """g(α) = mean over prompts of len(chosen) − len(rejected)."""
-    gaps = []
-    for scores, lengths in candidates:
-        best, worst = best_and_worst(scores, lengths, alpha)
-        gaps.append(lengths[best] - lengths[worst])
-    return sum(gaps) / len(gaps)
+    picks = best_and_worst(candidates, alpha)
+    gaps = taken(candidates.lengths, picks.best) - taken(candidates.lengths, picks.worst)
+    return float(gaps.sum() / len(gaps))
 
 
 def balancing_penalty(candidates: Candidates) -> float:
@@ -45,7 +37,7 @@ def balancing_penalty(candidates: Candidates) -> float:
 
     0 when winners are not longer than losers to begin with: a penalty can only make them shorter.
     """
-    if not candidates or mean_gap(candidates, 0.0) <= 0:
+    if not len(candidates.scores) or mean_gap(candidates, 0.0) <= 0:
         return 0.0
     low, high = 0.0, typical_penalty(candidates)
     while mean_gap(candidates, high) > 0:
@@ -60,6 +52,10 @@ def balancing_penalty(candidates: Candidates) -> float:
 
 def typical_penalty(candidates: Candidates) -> float:
     """The spread of scores over the spread of lengths: the order of magnitude at which a penalty begins to matter."""
-    scores = [max(scores) - min(scores) for scores, _ in candidates]
-    lengths = [max(lengths) - min(lengths) for _, lengths in candidates]
-    return max(sum(scores) / max(sum(lengths), 1e-12), 1e-12)
+    return max(_spread(candidates.scores) / max(_spread(candidates.lengths), 1e-12), 1e-12)
+
+
+def _spread(values: Any) -> float:
+    """Summed from first to last, so that the last digit of α is the same on every machine."""
+    spread: list[float] = (values.max(axis=1) - values.min(axis=1)).tolist()
+    return sum(spread)

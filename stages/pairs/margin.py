@@ -39,19 +39,18 @@ class Margin:
         Raises:
             ValueError: a pair has no margin, or without a window nobody knows where the labels come from.
         """
-        rows = list(pairs.rows(["margin", "label_source"]))
-        margins = [row["margin"] for row in rows]
+        margins = [row["margin"] for row in pairs.rows(["margin"])]
         if None in margins:
             raise ValueError(f"{margins.count(None)} of {len(margins)} pairs have no margin (offline pairs never have)")
-        low, high = self.window or self._by_source({row["label_source"] for row in rows})
-        order = sorted(range(len(rows)), key=lambda place: (margins[place], place))
-        kept = set(order[round(low * len(order)) : round(high * len(order))])
+        low, high = self.window or self._by_source({row["label_source"] for row in pairs.rows(["label_source"])})
+        order = sorted(range(len(margins)), key=lambda place: (margins[place], place))
+        kept = sorted(order[round(low * len(order)) : round(high * len(order))])
         if not kept:
-            raise ValueError(f"no pair is left of {len(rows)} between the quantiles {low} and {high}")
-        out.write(row for place, row in enumerate(pairs.rows()) if place in kept)
+            raise ValueError(f"no pair is left of {len(margins)} between the quantiles {low} and {high}")
+        out.write(pairs.rows_at(kept))
         return {
             "pairs": len(kept),
-            "dropped": len(rows) - len(kept),
+            "dropped": len(margins) - len(kept),
             "from": low,
             "to": high,
             "margin": fmean(margins[place] for place in kept),

@@ -5,32 +5,25 @@ The one decision: rows are streamed once more instead of kept, and every prompt 
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from stages.artifacts import Pairs, Row, Scores
+from stages.pairs.candidates import Candidates, Picks, taken
 from stages.pairs.length import Unit
-from stages.pairs.validity import RULES, Candidate
+from stages.pairs.validity import RULES
 
-
-@dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """A candidate's indices of the better and the worse answer, by these values of all its answers."""
-
-    best: int
-    worst: int
-    values: Sequence[float]
-
-    @property
-    def margin(self) -> float:
-        """By how much the better one is better."""
-        return self.values[self.best] - self.values[self.worst]
+COLUMNS = [
+    *("prompt_id", "prompt", "sample", "completion", "score", "label_source"),
+    *("prompt_tokens", "completion_tokens", "policy_logp", "scored_policy"),
+]
+"""What a pair takes from its two answers."""
 
 
 def write_pairs(
     scores: Scores,
-    candidates: Sequence[Candidate],
-    picks: Sequence[Chosen],
+    candidates: Candidates,
+    picks: Picks,
     scale: float | None,
     counts: Counter[str],
     out: Pairs,
@@ -43,39 +36,31 @@ def write_pairs(
     Raises:
         ValueError: none is left.
     """
-    wanted = [
-        (candidate, pick)
-        for candidate, pick in zip(candidates, picks, strict=True)
-        if pick.margin > candidate.noise and pick.best != pick.worst
-    ]
-    counts["ties"] = len(candidates) - len(wanted)
+    wanted = ((picks.margin > candidates.noise) & (picks.best != picks.worst)).nonzero()[0]
+    counts["ties"] = len(candidates.noise) - len(wanted)
     _check_unit(scores, scale)
-    if not wanted:
+    if not len(wanted):
         told = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in sorted(counts.items()) if name != "prompts")
         raise ValueError(f"no pair is left of {counts['prompts']} prompts: {told}")
-    counts["pairs"] = out.write(_rows(scores, wanted, scale))
+    counts["pairs"] = out.write(_rows(scores, candidates, picks, wanted, scale))
 
 
-def _rows(scores: Scores, wanted: Sequence[tuple[Candidate, Chosen]], scale: float | None) -> Iterator[Row]:
-    waiting = iter(wanted)
-    candidate, pick = next(waiting)
-    found: dict[int, Row] = {}
-    for place, row in enumerate(scores.rows()):
-        if place in (candidate.places[pick.best], candidate.places[pick.worst]):
-            found[place] = row
-        if len(found) == 2:
-            best, worst = found[candidate.places[pick.best]], found[candidate.places[pick.worst]]
-            yield _pair(best, worst, pick.margin) | _odds(pick, scale)
-            found = {}
-            following = next(waiting, None)
-            if following is None:
-                return
-            candidate, pick = following
+def _rows(scores: Scores, candidates: Candidates, picks: Picks, wanted: Any, scale: float | None) -> Iterator[Row]:
+    import numpy as np
+
+    best, worst = (taken(candidates.places, chosen)[wanted] for chosen in (picks.best, picks.worst))
+    rows = scores.rows_at(np.sort(np.stack([best, worst], axis=1)).ravel(), COLUMNS)
+    margins = picks.margin[wanted].tolist()
+    for prompt, margin, best_first, one, other in zip(wanted, margins, best < worst, rows, rows, strict=True):
+        pair = _pair(one, other, margin) if best_first else _pair(other, one, margin)
+        yield pair | _odds(picks, prompt, candidates.valid[prompt], scale)
 
 
 def _check_unit(scores: Scores, scale: float | None) -> None:
+    if scale is None:
+        return
     units = {row["score_unit"] for row in scores.rows(["score_unit"])} & {"points", "probability"}
-    if scale is not None and units:
+    if units:
         raise ValueError(f"scores in {units.pop()} are no log-odds, whatever the preference_scale; leave it out")
 
 
@@ -101,12 +86,12 @@ def _pair(best: Row, worst: Row, margin: float) -> Row:
     }
 
 
-def _odds(pick: Chosen, scale: float | None) -> Row:
+def _odds(picks: Picks, prompt: int, valid: int, scale: float | None) -> Row:
     """Probabilities that the values come to, where they are log-odds: by what the pair was chosen by, penalties and
     all, so that no preference contradicts its pair."""
     if scale is None:
         return {}
-    own = pick.values
+    own = picks.values[prompt, :valid].tolist()
 
     def beats(first: int, second: int) -> float:
         return (1 + math.tanh(scale * (own[first] - own[second]) / 2)) / 2
@@ -114,10 +99,11 @@ def _odds(pick: Chosen, scale: float | None) -> Row:
     def wins(index: int) -> float:
         return sum(beats(index, other) for other in range(len(own))) / len(own)
 
+    best, worst = picks.best[prompt], picks.worst[prompt]
     return {
-        "preference": beats(pick.best, pick.worst),
-        "chosen_wins": wins(pick.best),
-        "rejected_wins": wins(pick.worst),
+        "preference": beats(best, worst),
+        "chosen_wins": wins(best),
+        "rejected_wins": wins(worst),
     }
 
 

@@ -4,6 +4,8 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from hashlib import blake2b
+from itertools import chain
 from math import floor
 from typing import ClassVar
 
@@ -39,14 +41,9 @@ class Replay:
         generator = random.Random(derive("replay", self.seed))
         chosen = dict.fromkeys(generator.sample(list(mined_places), n_mined))
         free = [prompt for prompt in pool_places if prompt not in chosen]
-        kept = {mined_places[prompt] for prompt in chosen}
-        replayed = {pool_places[prompt] for prompt in generator.sample(free, min(n_offline, len(free)))}
-        count = out.write(
-            row
-            for table, places in ((mined, kept), (pool, replayed))
-            for place, row in enumerate(table.rows())
-            if place in places
-        )
+        kept = sorted(mined_places[prompt] for prompt in chosen)
+        replayed = sorted(pool_places[prompt] for prompt in generator.sample(free, min(n_offline, len(free))))
+        count = out.write(chain(mined.rows_at(kept), pool.rows_at(replayed)))
         return {"pairs": count, "mined": len(kept), "offline": len(replayed), "offline_wanted": n_offline}
 
 
@@ -57,9 +54,10 @@ def shares(pool: int, mined: int, offline: float) -> tuple[int, int]:
     return n_mined, floor(gamma * n_mined / (1 - gamma))
 
 
-def _places(pairs: Pairs) -> dict[str, int]:
-    """Where each prompt stands first."""
-    places: dict[str, int] = {}
+def _places(pairs: Pairs) -> dict[bytes, int]:
+    """Where each prompt stands first. A prompt is known by a hash, so that no text is held."""
+    places: dict[bytes, int] = {}
     for place, row in enumerate(pairs.rows(["prompt"])):
-        places.setdefault(conversation_key(row["prompt"]), place)
+        key = conversation_key(row["prompt"])
+        places.setdefault(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest(), place)
     return places

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from stages.artifacts import Pairs, Scores
-from stages.pairs.pairing import Chosen, report, write_pairs
-from stages.pairs.validity import Candidate, Miner
+from stages.pairs.candidates import Candidates, Picks
+from stages.pairs.pairing import report, write_pairs
+from stages.pairs.validity import Miner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,18 +41,18 @@ class Tiers(Miner):
             ValueError: a prompt has another number of answers, or every pair was dropped.
         """
         counts: Counter[str] = Counter()
-        candidates = list(self.candidates(scores, "characters", counts))
-        picks = [pick(candidate, self.length_control) for candidate in candidates]
-        write_pairs(scores, candidates, picks, self.preference_scale, counts, out)
+        candidates = self.candidates(scores, "characters", counts)
+        write_pairs(scores, candidates, pick(candidates, self.length_control), self.preference_scale, counts, out)
         return report(out, counts, "characters")
 
 
-def pick(candidate: Candidate, rho: float) -> Chosen:
-    """The pair of one prompt; of equally long ones the first."""
-    values, lengths = candidate.scores, candidate.lengths
-    highest, lowest = max(values), min(values)
+def pick(candidates: Candidates, rho: float) -> Picks:
+    """The pair of each prompt; of equally long ones the first."""
+    import numpy as np
+
+    values, lengths = candidates.scores, candidates.lengths
+    highest, lowest = values.max(axis=1, keepdims=True), values.min(axis=1, keepdims=True)
     slack = rho * (highest - lowest) + 1e-9 * abs(highest - lowest)
-    top = [place for place, value in enumerate(values) if value >= highest - slack]
-    bottom = [place for place, value in enumerate(values) if value <= lowest + slack]
-    best, worst = min(top, key=lengths.__getitem__), max(bottom, key=lengths.__getitem__)
-    return Chosen(best=best, worst=worst, values=values)
+    shortest = np.where(values >= highest - slack, lengths, np.inf).argmin(axis=1)
+    longest = np.where(values <= lowest + slack, lengths, -np.inf).argmax(axis=1)
+    return Picks(best=shortest, worst=longest, values=values)

@@ -11,19 +11,10 @@ from itertools import groupby
 from math import ceil
 
 from stages.artifacts import Row, Scores
+from stages.pairs.candidates import Candidate, Candidates, gathered
 from stages.pairs.length import Unit, length
 
 RULES = ("truncated", "empty", "overlong", "unscored", "duplicate")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """A prompt's valid answers: their places among all rows, their scores and lengths, and the noise of a score."""
-
-    places: list[int]
-    scores: list[float]
-    lengths: list[float]
-    noise: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +45,17 @@ class Miner:
         if not 0 < self.min_valid <= 1:
             raise ValueError(f"min_valid is a share of the answers, in (0, 1], not {self.min_valid}")
 
-    def candidates(self, scores: Scores, unit: Unit, counts: Counter[str]) -> Iterator[Candidate]:
+    def candidates(self, scores: Scores, unit: Unit, counts: Counter[str]) -> Candidates:
         """Every prompt with at least ceil(min_valid · n) valid answers, and two.
 
         Raises:
             ValueError: a prompt has more or fewer than n answers: some were lost, or n is wrong.
         """
-        columns = ["prompt_id", "completion", "finish_reason", "completion_tokens", "score", "score_noise"]
+        return gathered(self._candidates(scores, unit, counts), self.n)
+
+    def _candidates(self, scores: Scores, unit: Unit, counts: Counter[str]) -> Iterator[Candidate]:
+        columns = ["prompt_id", "completion", "finish_reason", "score", "score_noise"]
+        columns += ["completion_tokens"] if unit == "tokens" else []
         numbered = enumerate(scores.rows(columns))
         for prompt_id, group in groupby(numbered, key=lambda entry: entry[1]["prompt_id"]):
             rows = list(group)
@@ -75,7 +70,8 @@ class Miner:
                 places=[place for place, _ in valid],
                 scores=[row["score"] for _, row in valid],
                 lengths=[
-                    float(length(row["completion"][0]["content"], row["completion_tokens"], unit)) for _, row in valid
+                    float(length(row["completion"][0]["content"], row.get("completion_tokens", []), unit))
+                    for _, row in valid
                 ],
                 noise=max(row["score_noise"] or 0.0 for _, row in valid),
             )

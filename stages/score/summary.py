@@ -4,9 +4,10 @@ The one decision: a scorer whose labels mostly fail is stopped here, with the wo
 trained on the few that did not.
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Mapping
-from itertools import groupby
+from itertools import groupby, islice
 from statistics import fmean, pstdev
 
 from stages.artifacts import Model, Row, Scores
@@ -30,36 +31,39 @@ def summary(out: Scores, what: str, floor: float = 0.0) -> Mapping[str, float]:
     Raises:
         ValueError: there is less, or every score is exactly 0.
     """
+    import numpy as np
+
     from stages.plots import histogram
 
-    rows = list(out.rows(["prompt_id", "score", "null_reason"]))
-    scores = [row["score"] for row in rows if row["score"] is not None]
-    reasons = Counter(row["null_reason"] for row in rows if row["score"] is None)
-    _check_share(out, rows, floor, reasons)
+    scores, reasons, judged, answered = array("d"), Counter[str](), 0, 0
+    rows = out.rows(["prompt_id", "score", "null_reason"])
+    for _, answers in groupby(rows, key=lambda row: row["prompt_id"]):
+        own = list(answers)
+        scores.extend(row["score"] for row in own if row["score"] is not None)
+        reasons.update(row["null_reason"] for row in own if row["score"] is None)
+        own = [row for row in own if row["null_reason"] not in UNJUDGED]
+        judged += bool(own)
+        answered += any(row["score"] is not None for row in own)
+    if answered < floor * judged:
+        raise ValueError(_failures(out, f"only {answered} of {judged}", floor, reasons))
     if scores and not any(scores):
         raise ValueError("every score is exactly 0: policy and reference have the same weights, or the judge is stuck")
-    told = {"scored": len(scores), "null": len(rows) - len(scores)}
+    told = {"scored": len(scores), "null": reasons.total()}
     if scores:
         histogram(scores, out.plots / "reward_histogram.png", what, "answers")
-        commonest = Counter(scores).most_common(1)[0][1]
+        commonest = int(np.unique(scores, return_counts=True)[1].max())
         spread = {"score_mean": fmean(scores), "score_std": pstdev(scores), "saturation": commonest / len(scores)}
     return {**told, **(spread if scores else {}), **{f"null_{reason}": n for reason, n in sorted(reasons.items())}}
 
 
-def _check_share(out: Scores, rows: list[Row], floor: float, reasons: Counter[str]) -> None:
-    judged, scored = 0, 0
-    for _, answers in groupby(rows, key=lambda row: row["prompt_id"]):
-        own = [row for row in answers if row["null_reason"] not in UNJUDGED]
-        judged += bool(own)
-        scored += any(row["score"] is not None for row in own)
-    if scored < floor * judged:
-        told = out.rows(["judgements", "votes", "null_reason"])
-        failed = [row for row in told if row["null_reason"] not in (None, *UNJUDGED)]
-        shown = "; ".join(repr(_failed_words(row)) for row in failed[:3])
-        raise ValueError(
-            f"only {scored} of {judged} prompts have an answer with a score, under the floor of {floor:.0%}: "
-            f"{dict(reasons)}. Three of the judgements that gave none: {shown}"
-        )
+def _failures(out: Scores, found: str, floor: float, reasons: Counter[str]) -> str:
+    told = out.rows(["judgements", "votes", "null_reason"])
+    failed = islice((row for row in told if row["null_reason"] not in (None, *UNJUDGED)), 3)
+    shown = "; ".join(repr(_failed_words(row)) for row in failed)
+    return (
+        f"{found} prompts have an answer with a score, under the floor of {floor:.0%}: "
+        f"{dict(reasons)}. Three of the judgements that gave none: {shown}"
+    )
 
 
 def _failed_words(row: Row) -> str:

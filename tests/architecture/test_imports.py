@@ -32,6 +32,6 @@ def test_a_module_says_what_it_is_and_stays_small(path):
             assert node.end_lineno - node.lineno <= 40, f"{node.name} has grown"
 
 
-def test_only_the_tracker_talks_to_mlflow():
+def test_only_the_ledger_talks_to_mlflow():
     talks = [path.name for path in MODULES if "import mlflow" in path.read_text() or "from mlflow" in path.read_text()]
-    assert talks == ["tracker.py"]
+    assert talks == ["ledger.py"]

@@ -70,9 +70,12 @@ def test_a_step_that_was_being_told_when_the_runner_died_is_told_whole(tmp_path)
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     run(tmp_path, uri)
     client, parents, children = runs(uri)
-    client.update_run(children[0].info.run_id, status="RUNNING")
+    for open_run in (parents[0], children[0]):
+        client.update_run(open_run.info.run_id, status="RUNNING")
     run(tmp_path, uri)
-    _, _, children = runs(uri)
+    client, parents, children = runs(uri)
+    assert [parent.info.status for parent in parents] == ["FINISHED"]
+    assert len(client.get_metric_history(parents[0].info.run_id, "add/value")) == 2
     assert len(children) == 4
     assert {child.info.status for child in children} == {"FINISHED"}
     assert parents[0].data.tags["recipe"] == "toy"
@@ -88,7 +91,34 @@ def test_a_server_that_never_answers_holds_nothing_up_for_long(tmp_path, capsys)
         begun = time.monotonic()
         Runner(Store(tmp_path / "store"), Inline(), [tracker], tmp_path / "run").run(plan)
     assert time.monotonic() - begun < 8
-    assert "no answer within 1 s" in capsys.readouterr().err
+    assert "not done within 1 s" in capsys.readouterr().err
+
+
+def test_steps_that_gather_are_told_together_in_many_groups_and_each_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("loops.tracker.GROUP", 3)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    run(tmp_path, uri, rounds=8)
+    client, parents, children = runs(uri)
+    curve = client.get_metric_history(parents[0].info.run_id, "add/value")
+    assert [point.step for point in curve] == list(range(1, 9))
+    assert len(children) == 10
+    assert parents[0].data.tags["last_step"] == "round-08/add"
+
+
+def test_no_step_waits_for_a_server_that_never_answers(tmp_path):
+    """The steps are done before the runner begins to wait for what is still to be told."""
+    import socket
+
+    class Watched(MLflow):
+        def end(self, status):
+            assert (tmp_path / "run/final/total/number.json").exists()
+            assert self._thread.is_alive()
+            super().end(status)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        plan = unroll(load(toy(rounds=30)))
+        tracker = Watched(uri=f"http://127.0.0.1:{silent.getsockname()[1]}", experiment="test", patience=0.1)
+        Runner(Store(tmp_path / "store"), Inline(), [tracker], tmp_path / "run").run(plan)
 
 
 def test_a_server_that_is_down_costs_a_warning_and_no_step(tmp_path, capsys):

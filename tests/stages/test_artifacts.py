@@ -12,6 +12,17 @@ def test_rows_come_back_in_order_across_parts(artifact):
     assert len(table) == 36
 
 
+def test_rows_at_some_places_are_those_rows(artifact):
+    table = artifact(Prompts)
+    for index in range(3):
+        table.write_part(index, [prompt(f"{index}-{i}", "text") for i in range(1500)])
+    rows = list(table.rows())
+    places = [0, 1023, 1024, 1499, 1500, 4499]
+    assert list(table.rows_at(places)) == [rows[place] for place in places]
+    assert list(table.rows_at([])) == []
+    assert list(table.rows_at([7], ["prompt_id"])) == [{"prompt_id": "0-7"}]
+
+
 def test_what_a_row_does_not_say_is_null(artifact):
     (row,) = artifact(Pairs, [pair("p")]).rows()
     assert row["chosen_logp"] is None

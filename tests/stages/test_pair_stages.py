@@ -1,15 +1,18 @@
 """Tiers, agreement, margins, joining, and the judge judged."""
 
+import random
+
 import pytest
 
 from stages.artifacts import Pairs, Scores
 from stages.pairs.agreeing import Agreeing
 from stages.pairs.bradley_terry import ratings
+from stages.pairs.candidates import Candidate, gathered
 from stages.pairs.extremes import Extremes
 from stages.pairs.joined import Joined
 from stages.pairs.margin import Margin
 from stages.pairs.meta_judge import MetaJudge, most_disputed, winner
-from stages.pairs.tiers import Tiers
+from stages.pairs.tiers import Tiers, pick
 from tests.stages.rows import pair, scored
 
 SPECIFIED = [(5, 1900), (4.2, 1500), (3.5, 1200), (2.5, 2400), (2, 1800)]
@@ -45,6 +48,22 @@ def test_equal_scores_are_a_tie_that_is_dropped_and_counted(artifact):
     assert told["ties"] == 1
     with pytest.raises(ValueError, match=r"no pair is left of 1 prompts: pairs 0|no pair is left of 1 prompts: ties 1"):
         mine(artifact, answers([(3, 50), (3, 60)]))
+
+
+def test_tiers_of_many_prompts_are_those_of_each_alone():
+    generator = random.Random(0)
+    found = []
+    for _ in range(300):
+        count = generator.randint(2, 5)
+        scores, lengths = ([generator.randint(0, 9) / 3 for _ in range(count)] for _ in range(2))
+        found.append(Candidate(places=range(count), scores=scores, lengths=lengths))
+    picks = pick(gathered(found, 5), 0.3)
+    for number, one in enumerate(found):
+        slack = 0.3 * (max(one.scores) - min(one.scores)) + 1e-9 * (max(one.scores) - min(one.scores))
+        top = [i for i, score in enumerate(one.scores) if score >= max(one.scores) - slack]
+        bottom = [i for i, score in enumerate(one.scores) if score <= min(one.scores) + slack]
+        assert picks.best[number] == min(top, key=one.lengths.__getitem__)
+        assert picks.worst[number] == max(bottom, key=one.lengths.__getitem__)
 
 
 @pytest.mark.parametrize("rho", [-0.1, 0.5, 1])
