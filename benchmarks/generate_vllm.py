@@ -2,9 +2,9 @@
 
 `python -m benchmarks.generate_vllm` writes `results/generate_vllm.json`.
 
-The one decision: vLLM alone is used as anybody would use it: its defaults, n answers a request, no seeds; only the
-precision, the length of context and, on a CPU, the cores and no compiling are those that our engine has. Each of the two has
-a process of its own, one after the other, so that neither disturbs the other.
+The one decision: vLLM alone is used as anybody would use it: its defaults, n answers a request, no seeds. Only the
+precision, the length of the context and, on a CPU, the cores and doing without compiling are as in our engine. Each of
+the two has a process of its own, one after the other, so that neither disturbs the other.
 """
 
 import json
@@ -70,9 +70,9 @@ def measure_ours(path: Path) -> list[float]:
 def measure_theirs(path: Path) -> list[float]:
     """vLLM alone."""
     from stages.engines.models import best_device
-    from stages.engines.vllm_process import defaults
+    from stages.engines.vllm_process import settings
 
-    os.environ.update({**defaults(), **os.environ})
+    os.environ.update({**settings(), **os.environ})
     from vllm import LLM, SamplingParams
 
     llm = LLM(str(path), dtype="float32", max_model_len=CONTEXT, enforce_eager=best_device() == "cpu")

@@ -34,18 +34,19 @@ _living: _Living | None = None
 
 @contextmanager
 def living(model: Model, options: "VLLM") -> Iterator[Any]:
-    """vLLM with this model's weights, started if need be. One that has died is forgotten, so the next call starts anew.
+    """vLLM with this model's weights, started if need be. One that has died, or was left with work, is ended.
 
     Yields:
         vLLM's own ``LLM``.
     """
-    from vllm.v1.engine.exceptions import EngineDeadError
-
-    found = _with_weights(model, options)
+    llm = _with_weights(model, options).llm
     try:
-        yield found.llm
-    except EngineDeadError:
-        end()
+        yield llm
+    except BaseException as failed:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        if isinstance(failed, EngineDeadError) or llm.llm_engine.has_unfinished_requests():
+            end()
         raise
 
 
@@ -73,15 +74,18 @@ def _swap(living: _Living, model: Model) -> bool:
 
     if not alike(living.path, model):
         return False
-    before = log_probs_of(living.llm)
-    living.llm.collective_rpc("reload_weights", kwargs={"weights_path": str(model.path.resolve())})
-    living.llm.reset_prefix_cache()
-    return says_the_same(log_probs_of(living.llm), model, before)
+    try:
+        before = log_probs_of(living.llm)
+        living.llm.collective_rpc("reload_weights", kwargs={"weights_path": str(model.path.resolve())})
+        living.llm.reset_prefix_cache()
+        return says_the_same(log_probs_of(living.llm), model, before)
+    except Exception:  # whatever went wrong in vLLM, one that is started anew does not have it
+        return False
 
 
 def _start(model: Model, options: "VLLM") -> Any:
     device = best_device()
-    with _environment(defaults()):
+    with _environment(settings()):
         from vllm import LLM
 
         llm = LLM(
@@ -101,7 +105,7 @@ def _start(model: Model, options: "VLLM") -> Any:
     return llm
 
 
-def defaults() -> dict[str, str]:
+def settings() -> dict[str, str]:
     """vLLM's settings where the user has none: quiet, offline, telling nobody, and on a CPU bound to every core."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {

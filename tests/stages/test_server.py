@@ -19,7 +19,7 @@ from stages.engines.engine import Request, Sampling
 from stages.engines.hf import HF
 from stages.engines.models import end_of_turn, load_tokenizer
 from stages.engines.server import Server
-from stages.engines.vllm_process import defaults
+from stages.engines.vllm_process import settings
 
 FREE = Sampling(temperature=0.8, top_p=0.9, max_new_tokens=6)
 GREEDY = Sampling(temperature=0, top_p=1.0, max_new_tokens=24)
@@ -200,7 +200,7 @@ def vllm_url(wide_models, tmp_path_factory):
     with log.open("w") as said:
         started = subprocess.Popen(
             [Path(sys.executable).with_name("vllm"), *words],
-            env={**defaults(), **os.environ},
+            env={**settings(), **os.environ},
             stdout=said,
             stderr=said,
         )
