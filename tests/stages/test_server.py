@@ -14,11 +14,13 @@ from importlib.util import find_spec
 
 import pytest
 
+from loops.fingerprint import step_key
 from stages.engines.engine import Request, Sampling
 from stages.engines.hf import HF
 from stages.engines.models import end_of_turn, load_tokenizer
 from stages.engines.server import Server
 from stages.engines.vllm_process import settings
+from stages.generate.sample import Sample
 
 FREE = Sampling(temperature=0.8, top_p=0.9, max_new_tokens=6)
 GREEDY = Sampling(temperature=0, top_p=1.0, max_new_tokens=24)
@@ -183,6 +185,12 @@ def test_a_server_that_gives_no_ids_though_it_should_is_refused(server, tiny_mod
 def test_impossible_values_are_refused_while_planning(fields):
     with pytest.raises(ValueError, match=r"begins with|at least|above 0|it is not set"):
         Server(**{"url": "http://127.0.0.1:1/v1"} | fields)
+
+
+def test_whether_a_server_or_transformers_generates_never_changes_a_key():
+    fields = {"n": 1, "temperature": 1.0, "max_new_tokens": 8, "seed": 1}
+    keys = {step_key(Sample(**fields, engine=one), {}) for one in (HF(), Server(url="http://127.0.0.1:1/v1"))}
+    assert len(keys) == 1
 
 
 @pytest.fixture(scope="module")
