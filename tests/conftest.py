@@ -21,11 +21,20 @@ TEMPLATE = (
 @pytest.fixture(scope="session")
 def tiny_model_path(tmp_path_factory) -> Path:
     """A directory that transformers loads: 2 layers of width 32, some hundred tokens, and answers that mostly end."""
+    return make_model(tmp_path_factory.mktemp("models") / "tiny", head_dim=8)
+
+
+@pytest.fixture(scope="session")
+def wide_model_path(tmp_path_factory) -> Path:
+    """The same with heads of 32, which are the narrowest that vLLM attends with on a CPU."""
+    return make_model(tmp_path_factory.mktemp("models") / "wide", head_dim=32)
+
+
+def make_model(path: Path, *, head_dim: int) -> Path:
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    path = tmp_path_factory.mktemp("models") / "tiny"
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -49,6 +58,7 @@ def tiny_model_path(tmp_path_factory) -> Path:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
+        head_dim=head_dim,
         max_position_embeddings=512,
         bos_token_id=wrapped.convert_tokens_to_ids("<|im_start|>"),
         eos_token_id=wrapped.eos_token_id,
@@ -87,19 +97,33 @@ def tiny_model(tiny_model_path):
 @pytest.fixture
 def other_model(tiny_model, tmp_path):
     """The tiny model with other weights."""
+    return changed(tiny_model, tmp_path / "other")
+
+
+def changed(original, path):
+    """A model with other weights, at this path."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from stages.artifacts import Model
 
-    model = AutoModelForCausalLM.from_pretrained(tiny_model.path, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(original.path, dtype=torch.float32)
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.02)
-    model.save_pretrained(tmp_path / "other")
-    AutoTokenizer.from_pretrained(tiny_model.path).save_pretrained(tmp_path / "other")
-    return Model(tmp_path / "other")
+    model.save_pretrained(path)
+    AutoTokenizer.from_pretrained(original.path).save_pretrained(path)
+    return Model(path)
+
+
+@pytest.fixture(scope="session")
+def wide_models(wide_model_path, tmp_path_factory):
+    """Two models that differ in their weights alone, and that vLLM serves on a CPU."""
+    from stages.artifacts import Model
+
+    first = Model(wide_model_path)
+    return first, changed(first, tmp_path_factory.mktemp("models") / "other_wide")
 
 
 @pytest.fixture

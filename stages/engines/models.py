@@ -43,12 +43,28 @@ def load_tokenizer(model: Model) -> Any:
     return _tokenizer(str(model.path))
 
 
+def precision(model: Model, device: str) -> str:
+    """In which precision an engine computes: the one that the weights are stored in, or float32 if the device emulates
+    it."""
+    return (stored_dtype(model) or "float32") if multiplies_bfloat16(device) else "float32"
+
+
+def stored_dtype(model: Model) -> str | None:
+    """The precision that the model's configuration names."""
+    config = json.loads((model.path / "config.json").read_text(encoding="utf-8"))
+    dtype: str | None = config.get("dtype", config.get("torch_dtype"))
+    return dtype
+
+
 def release() -> None:
-    """Give the memory of kept models back."""
+    """Give the memory of kept models back, and end vLLM."""
     import gc
 
     import torch
 
+    from stages.engines.vllm_process import end
+
+    end()
     _resident.cache_clear()
     gc.collect()
     if torch.cuda.is_available():
@@ -74,8 +90,7 @@ def check_precision(policy: Model, reference: Model) -> None:
     Raises:
         ValueError: the two are stored in different precisions, so that their log-ratio would be rounding noise.
     """
-    first, second = (json.loads((m.path / "config.json").read_text(encoding="utf-8")) for m in (policy, reference))
-    stored = [config.get("dtype", config.get("torch_dtype")) for config in (first, second)]
+    stored = [stored_dtype(policy), stored_dtype(reference)]
     if stored[0] != stored[1]:
         raise ValueError(
             f"the policy is stored in {stored[0]} and the reference in {stored[1]}: their log-ratio would be rounding "
