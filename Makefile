@@ -14,7 +14,7 @@ CHOICES  = $(if $(ROUNDS),rounds=$(ROUNDS)) $(if $(MODEL),model=$(MODEL)) $(if $
            $(if $(SCALE),scale=$(SCALE)) $(if $(ENGINE),engine=$(ENGINE)) $(if $(EXECUTOR),executor=$(EXECUTOR)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-vllm check test plan run ui clean $(RECIPES)
+.PHONY: help setup setup-vllm check test bench plan run ui clean $(RECIPES)
 
 help:            ## this text
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1 \t/' | expand -t 20
@@ -54,6 +54,9 @@ ui: setup        ## the MLflow dashboard, on this machine only
 
 test: setup      ## every test that needs no GPU
 	$(BIN)/python -m pytest
+
+bench: setup     ## every claim of speed against something real; ONLY="score train" for some, BENCH_PAIRS=FILE for your own pairs
+	$(BIN)/python -m benchmarks $(ONLY)
 
 check: setup     ## style, types, and who may import whom
 	$(BIN)/ruff check .

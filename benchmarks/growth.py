@@ -8,18 +8,17 @@ Words choose measurements: ``plan finished overhead mining``; none is all of the
 
 import json
 import os
-import platform
 import random
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import date
 from pathlib import Path
 from typing import Any
+
+from benchmarks.measure import REPEATS, report
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 300
@@ -28,89 +27,62 @@ ANSWERS = 4
 
 
 def main() -> None:
-    """Measure, print a table, keep it."""
-    chosen = sys.argv[1:] or ["plan", "finished", "overhead", "mining"]
-    results = []
+    """Measure what was chosen."""
     with tempfile.TemporaryDirectory() as folder:
-        for name in chosen:
-            for result in MEASURED[name](Path(folder)):
-                results.append(result)
-                shown = f"{result['ours']:10.3f} {result['theirs']:10.3f} {result['ratio']:8.3f}  {result['unit']:<4}"
-                print(f"{result['name']:<44} {shown}  target {result['target']}", flush=True)
-    keep = ROOT / "benchmarks" / "results" / f"growth_{date.today().isoformat()}_{'-'.join(chosen)}.json"
-    keep.parent.mkdir(exist_ok=True)
-    keep.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"kept in {keep.relative_to(ROOT)}")
+        for name in [word for word in sys.argv[1:] if word in MEASURED] or MEASURED:
+            MEASURED[name](Path(folder))
 
 
-def plan(folder: Path) -> Iterator[dict[str, Any]]:
-    """300 rounds of dice, as a process and inside one; theirs: two rounds."""
+def plan(folder: Path) -> None:
+    """300 rounds of dice planned by a new process; theirs: two rounds."""
     words = ["plan", "recipes=dice", f"store={folder / 'none'}", f"runs={folder / 'runs'}"]
-    many, few = (_median(lambda r=r: _loops(*words, f"rounds={r}"), 5) for r in (ROUNDS, 2))
-    yield _result("plan 300 rounds, process; theirs: 2 rounds", many, few, "under 3 s", "s", repeats=5)
-    inner = _median(lambda: _child("plan_inner", str(ROUNDS))["seconds"], 5)
-    few = _median(lambda: _child("plan_inner", "2")["seconds"], 5)
-    yield _result("plan 300 rounds, inner; theirs: 2 rounds", inner, few, "under 3 s", "s", repeats=5)
+    many, few = ([_loops(*words, f"rounds={rounds}") for _ in range(REPEATS)] for rounds in (ROUNDS, 2))
+    report("growth_plan", target="ours ≤ 3", unit="s", ours=many, theirs=few)
 
 
-def finished(folder: Path) -> Iterator[dict[str, Any]]:
+def finished(folder: Path) -> None:
     """A finished loop of 300 rounds, with MLflow; theirs: the same without anybody being told."""
     words = ["run", "recipes=dice", f"rounds={ROUNDS}", "executor=inline", f"store={folder / 'store'}"]
     words += [f"runs={folder / 'runs'}", "+tracker.patience=600"]
     _child("fill", str(folder / "store"), str(ROUNDS))
     telling = _loops(*words, said="0 steps run")
-    again = _median(lambda: _loops(*words, said="0 steps run"), 5)
-    silent = _median(lambda: _loops(*words[:-1], "tracker=silent", said="0 steps run"), 5)
-    yield _result("a finished loop of 300 rounds; theirs: tracker=silent", again, silent, "under 10 s", "s", repeats=5)
-    yield _result(
-        "the same, 2,109 steps told to MLflow anew; theirs: tracker=silent", telling, silent, "none", "s", repeats=1
-    )
+    again = [_loops(*words, said="0 steps run") for _ in range(REPEATS)]
+    silent = [_loops(*words[:-1], "tracker=silent", said="0 steps run") for _ in range(REPEATS)]
+    report("growth_finished", target="ours ≤ 10", unit="s", ours=again, theirs=silent)
+    report("growth_told", target="none", unit="s, 2,109 steps told to MLflow anew", ours=[telling], theirs=silent)
 
 
-def overhead(folder: Path) -> Iterator[dict[str, Any]]:
-    """What the runner adds to a step, as a share of dice's steps on a laptop (23 steps in 498 s)."""
-    told, silent = (_child("steps", str(folder / name), "100", name) for name in ("told", "silent"))
-    for name, made in (("with MLflow", told), ("without", silent)):
-        share = made["a_step"] / (498 / 23)
-        result = _result(f"a step's overhead {name}; theirs: dice's step", made["a_step"], 498 / 23, "under 0.03", "s")
-        yield {**result, "ratio": round(share, 5)}
+def overhead(folder: Path) -> None:
+    """What the runner adds to a step, with MLflow; theirs: a step of dice on a laptop (23 steps in 498 s)."""
+    told = _child("steps", str(folder / "told"), "100", "told")
+    report("growth_step", target="ratio ≤ 0.03", unit="s a step", ours=[told["a_step"]], theirs=[498 / 23])
 
 
-def mining(folder: Path) -> Iterator[dict[str, Any]]:
-    """Extremes with the balancing penalty, then Replay, and what is said of scores, over two sizes."""
-    peaks: dict[int, dict[str, float]] = {}
+def mining(folder: Path) -> None:
+    """Extremes with the balancing penalty, then Replay, and what is said of scores; theirs: pandas, then ours of a
+    quarter of the rows."""
+    peaks: dict[str, list[float]] = {}
     for rows in SIZES:
         table = folder / f"scores-{rows}"
         _child("table", str(table), str(rows // ANSWERS))
-        peaks[rows] = {}
         for name, theirs in (("mine", "grouped"), ("mix", "read_pairs"), ("said", "read_scores")):
             ours, other = _child(name, str(table)), _child(theirs, str(table))
-            peaks[rows][name] = ours["peak"]
-            target = "under 60 s" if name == "mine" and rows == SIZES[-1] else "linear"
-            yield _result(f"{name} {rows:,} rows; theirs: {theirs}", ours["seconds"], other["seconds"], target, "s")
-            target = "under 2 GB" if name == "mine" and rows == SIZES[-1] else "flat"
-            yield _result(f"{name} {rows:,} rows, peak; theirs: {theirs}", ours["peak"], other["peak"], target, "GB")
-    for name in ("mine", "mix", "said"):
-        few, many = (peaks[rows][name] for rows in SIZES)
-        yield _result(f"{name} peak of 1,000,000 rows; theirs: 250,000 rows", many, few, "flat: 1", "GB")
+            peaks.setdefault(name, []).append(ours["peak"])
+            if rows == SIZES[-1]:
+                seconds, peak = ("ours ≤ 60", "ours ≤ 2") if name == "mine" else ("none", "none")
+                report(f"growth_{name}", target=seconds, unit="s", ours=[ours["seconds"]], theirs=[other["seconds"]])
+                report(f"growth_{name}_memory", target=peak, unit="GB", ours=[ours["peak"]], theirs=[other["peak"]])
+    for name, (few, many) in peaks.items():
+        unit = "GB of 1,000,000 rows, against 250,000"
+        report(f"growth_{name}_flat", target="ratio ≈ 1", unit=unit, ours=[many], theirs=[few])
 
 
-MEASURED: dict[str, Callable[[Path], Iterator[dict[str, Any]]]] = {
+MEASURED: dict[str, Callable[[Path], None]] = {
     "plan": plan,
     "finished": finished,
     "overhead": overhead,
     "mining": mining,
 }
-
-
-def _plan_inner(rounds: str) -> dict[str, float]:
-    from loops.compose import compose
-    from loops.plan import unroll
-    from loops.recipe import load
-
-    begun = time.perf_counter()
-    unroll(load(compose(["recipes=dice", f"rounds={rounds}"])))
-    return {"seconds": time.perf_counter() - begun}
 
 
 def _fill(store: str, rounds: str) -> dict[str, float]:
@@ -285,29 +257,6 @@ def _loops(*words: str, said: str = "") -> float:
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "SELFLOOP_TRUST": "tests", "OMP_NUM_THREADS": "1"}
-
-
-def _median(measure: Callable[[], float], repeats: int) -> float:
-    return statistics.median(measure() for _ in range(repeats))
-
-
-def _result(name: str, ours: float, theirs: float, target: str, unit: str, repeats: int = 1) -> dict[str, Any]:
-    return {
-        "name": f"growth: {name}",
-        "ratio": round(ours / theirs, 3),
-        "target": target,
-        "unit": unit,
-        "ours": round(ours, 4),
-        "theirs": round(theirs, 4),
-        "repeats": repeats,
-        "machine": _machine(),
-        "date": date.today().isoformat(),
-    }
-
-
-def _machine() -> str:
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0].partition(': ')[2] if names else platform.machine()}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

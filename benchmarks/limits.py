@@ -40,8 +40,8 @@ def main() -> None:
         per_token * line.ids.numel() + 2 * head * line.targets.numel(),
     )
     unit = "GFLOP/s of matrix products, against the machine's own rate"
-    report("limit_score", target=0.6, unit=unit, ours=whole, theirs=products)
-    report("limit_body", target=0.6, unit=unit, ours=body, theirs=products)
+    report("limit_score", target="none", unit=unit, ours=whole, theirs=products)
+    report("limit_body", target="none", unit=unit, ours=body, theirs=products)
 
 
 @torch.inference_mode()
