@@ -10,6 +10,7 @@ import multiprocessing
 import resource
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ SETTINGS = DPO(
 
 def main() -> None:
     """Run both, compare their curves, and write the ratios."""
-    scored = Pairs(Path(tempfile.mkdtemp()))
-    LogProbs(max_tokens=LONGEST)(pairs=preferences(), model=small_model(), out=scored)
+    pairs, scored = Pairs(Path(tempfile.mkdtemp())), Pairs(Path(tempfile.mkdtemp()))
+    pairs.write(islice(preferences().rows(), STEPS * BATCH))
+    LogProbs(max_tokens=LONGEST)(pairs=pairs, model=small_model(), out=scored)
     context = multiprocessing.get_context("spawn")
     found: dict[str, dict[str, Any]] = {}
     for name, run in (("ours", ours), ("stock", stock)):

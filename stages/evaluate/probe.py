@@ -21,7 +21,7 @@ class Probe:
 
     Args:
         max_tokens: prompt and answer together; a longer pair is dropped and counted.
-        batch_tokens: tokens in a batch with their padding; speed only.
+        batch_tokens: tokens that are passed at once; speed only.
     """
 
     VERSION: ClassVar[int] = 1

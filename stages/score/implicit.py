@@ -28,7 +28,7 @@ class ImplicitReward:
         reference_is: ``training`` demands that the reference is what the policy was trained against, as in DICE, else
             the log-ratio is not that model's DPO reward; ``fixed`` takes any other model, as in SPA.
         max_tokens: prompt and answer together; a longer row gets no score. Nothing is cut.
-        batch_tokens: tokens in a batch with their padding; speed only.
+        batch_tokens: tokens that are passed at once; speed only.
     """
 
     VERSION: ClassVar[int] = 2

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def in_order(rows: list[Row], settings: "Training") -> list[Row]:
     """Exactly the rows that are trained on: one seeded shuffle after another, each batch sorted by length.
 
-    A batch's rows count alike wherever they stand in it, and sorted ones share micro-batches with little padding.
+    A batch's rows count alike wherever they stand in it, and sorted ones share micro-batches of about one size.
     """
     steps, batch = settings.steps(len(rows)), settings.batch
     order: list[Row] = []
