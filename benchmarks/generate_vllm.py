@@ -25,8 +25,8 @@ from stages.engines.vllm import VLLM
 from stages.sources.gguf import PackagedGGUF
 
 ROOT = Path(__file__).parent.parent
-PROMPTS, ANSWERS, REPEATS, CONTEXT = 24, 4, 5, 1024
-SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=96)
+PROMPTS, ANSWERS, REPEATS, CONTEXT = 16, 4, 5, 1024
+SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=48)
 
 
 def main() -> None:
