@@ -20,17 +20,16 @@ def main() -> None:
     """Measure in answers' tokens a second, for the two draw different answers."""
     model, plain, ends = small_model(), load_plain(), end_of_turn(small_model())
     prompts = [list(prompt) for prompt in dict.fromkeys(tuple(prompt) for prompt, _ in written_answers())][:PROMPTS]
-    drawn: dict[str, list[int]] = {"ours": [], "plain": []}
+    requests = [
+        Request(prompt=prompt, seeds=[EACH * place + sample for sample in range(EACH)])
+        for place, prompt in enumerate(prompts)
+    ]
 
-    def ours() -> None:
-        seed = 1000 * len(drawn["ours"])
-        requests = [
-            Request(prompt=prompt, seeds=[seed + EACH * i + k for k in range(EACH)]) for i, prompt in enumerate(prompts)
-        ]
+    def ours() -> int:
         answers = HF(rows=ROWS).generate(model, requests, SAMPLING)
-        drawn["ours"].append(sum(len(answer) for of_one in answers for answer in of_one))
+        return sum(len(answer) for of_one in answers for answer in of_one)
 
-    def plainly() -> None:
+    def plainly() -> int:
         repeated = [prompt for prompt in prompts for _ in range(EACH)]
         count = 0
         for first in range(0, len(repeated), ROWS):
@@ -50,14 +49,9 @@ def main() -> None:
                 )[:, ids.shape[1] :]
             stopped = torch.isin(made, torch.tensor(ends, device=made.device)).long()
             count += int((stopped.cumsum(1) - stopped == 0).sum())
-        drawn["plain"].append(count)
+        return count
 
-    seconds = in_turns({"ours": ours, "plain": plainly})
-    print(f"  tokens drawn: {drawn}")
-    rates = {
-        name: [count / value for count, value in zip(drawn[name], of_one, strict=True)]
-        for name, of_one in seconds.items()
-    }
+    rates = in_turns({"ours": ours, "plain": plainly})
     report("generate_hf", target="ratio ≥ 1.3", unit="answers' tokens/s", ours=rates["ours"], theirs=rates["plain"])
 
 

@@ -3,67 +3,54 @@
 `python -m benchmarks.generate_vllm` writes `results/generate_vllm.json`.
 
 The one decision: vLLM alone is used as anybody would use it: its defaults, n answers a request, no seeds. Only the
-precision, the length of the context and, on a CPU, the cores and doing without compiling are as in our engine. Each of
-the two has a process of its own, one after the other, so that neither disturbs the other.
+precision, the length of the context and, on a CPU, the cores and doing without compiling are as in our engine. Both
+live at once, in processes of their own, and generate in turns, so that a slow minute of the machine meets both.
 """
 
+import atexit
 import json
 import os
-import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
 
 from benchmarks.material import ROOT, small_model
-from benchmarks.measure import REPEATS, report
+from benchmarks.measure import in_turns, report
 from stages.artifacts import Model
+from stages.engines.chat import prompt_tokens
 from stages.engines.engine import Request, Sampling
+from stages.engines.models import best_device, load_tokenizer, release
 from stages.engines.vllm import VLLM
+from stages.engines.vllm_process import settings
 
-PROMPTS, ANSWERS, CONTEXT = 24, 4, 1024
-SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=96)
+PROMPTS, ANSWERS, CONTEXT = 16, 4, 1024
+SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=48)
 
 
 def main() -> None:
     """Measure both, print the medians and their ratio, and write ``results/generate_vllm.json``."""
-    path = small_model().path
-    ours, theirs = alone(measure_ours, path), alone(measure_theirs, path)
-    report("generate_vllm", target="ratio ≥ 0.98", unit="tokens/s", ours=ours, theirs=theirs)
+    model = small_model()
+    rates = in_turns({"ours": our_engine(model), "vllm": vllm_alone(model)})
+    report("generate_vllm", target="ratio ≥ 0.98", unit="tokens/s", ours=rates["ours"], theirs=rates["vllm"])
+    release()
 
 
-def alone(measure: Callable[[Path], list[float]], path: Path) -> list[float]:
-    """Tokens a second of each repeat, measured in a new process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        found = pool.submit(measure, path).result()
-    print(measure.__name__, *(f"{one:.1f}" for one in found), "tokens/s", flush=True)
-    return found
-
-
-def measure_ours(path: Path) -> list[float]:
-    """Through the engine, as a stage asks it."""
+def our_engine(model: Model) -> Callable[[], int]:
+    """Generates through the engine, as a stage asks it; gives the number of tokens."""
     engine = VLLM(context=CONTEXT)
     asked = [
         Request(prompt=prompt, seeds=[100 * place + sample for sample in range(ANSWERS)])
-        for place, prompt in enumerate(prompts(path))
+        for place, prompt in enumerate(prompts(model))
     ]
-
-    def generate() -> int:
-        return sum(len(ids) for of_one in engine.generate(Model(path), asked, SAMPLING) for ids in of_one)
-
-    return timed(generate)
+    return lambda: sum(len(ids) for of_one in engine.generate(model, asked, SAMPLING) for ids in of_one)
 
 
-def measure_theirs(path: Path) -> list[float]:
-    """vLLM alone."""
-    from stages.engines.models import best_device
-    from stages.engines.vllm_process import settings
-
+def vllm_alone(model: Model) -> Callable[[], int]:
+    """Generates with vLLM's ``LLM``; gives the number of tokens."""
     os.environ.update({**settings(), **os.environ})
     from vllm import LLM, SamplingParams
 
-    llm = LLM(str(path), dtype="float32", max_model_len=CONTEXT, enforce_eager=best_device() == "cpu")
-    asked = [{"prompt_token_ids": prompt} for prompt in prompts(path)]
+    llm = LLM(str(model.path), dtype="float32", max_model_len=CONTEXT, enforce_eager=best_device() == "cpu")
+    atexit.register(llm.llm_engine.engine_core.shutdown)
+    asked = [{"prompt_token_ids": prompt} for prompt in prompts(model)]
     how = SamplingParams(
         n=ANSWERS, temperature=SAMPLING.temperature, top_p=SAMPLING.top_p, max_tokens=SAMPLING.max_new_tokens
     )
@@ -72,28 +59,13 @@ def measure_theirs(path: Path) -> list[float]:
         outputs = llm.generate(asked, how, use_tqdm=False)
         return sum(len(answer.token_ids) for output in outputs for answer in output.outputs)
 
-    found = timed(generate)
-    llm.llm_engine.engine_core.shutdown()
-    return found
+    return generate
 
 
-def prompts(path: Path) -> list[list[int]]:
+def prompts(model: Model) -> list[list[int]]:
     """The shipped prompts' ids."""
-    from stages.engines.chat import prompt_tokens
-    from stages.engines.models import load_tokenizer
-
     lines = (ROOT / "recipes/seed/prompts.jsonl").read_text(encoding="utf-8").splitlines()[:PROMPTS]
-    return [prompt_tokens(load_tokenizer(Model(path)), json.loads(line)["prompt"]) for line in lines]
-
-
-def timed(generate: Callable[[], int]) -> list[float]:
-    """Tokens a second, after a run that is not counted."""
-    generate()
-    found = []
-    for _ in range(REPEATS):
-        begun = time.perf_counter()
-        found.append(generate() / (time.perf_counter() - begun))
-    return found
+    return [prompt_tokens(load_tokenizer(model), json.loads(line)["prompt"]) for line in lines]
 
 
 if __name__ == "__main__":

@@ -18,16 +18,17 @@ REPEATS = 5
 COLUMNS = ("name", "ours", "theirs", "unit", "ratio", "target", "repeats")
 
 
-def in_turns(contestants: Mapping[str, Callable[[], object]], repeats: int = REPEATS) -> dict[str, list[float]]:
-    """Seconds of each, ``repeats`` times in turns; nothing is warmed up here."""
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for repeat in range(repeats):
+def in_turns(contestants: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
+    """Work a second of each, REPEATS times in turns, after one turn that is not counted. A run returns its work."""
+    rates: dict[str, list[float]] = {name: [] for name in contestants}
+    for repeat in range(REPEATS + 1):
         for name, run in contestants.items():
             begun = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - begun)
-        print(f"  {repeat + 1}/{repeats}: " + "  ".join(f"{name} {all_[-1]:.3f} s" for name, all_ in seconds.items()))
-    return seconds
+            work = run()
+            rates[name].append(work / (time.perf_counter() - begun))
+        shown = "  ".join(f"{name} {of_one[-1]:.1f}/s" for name, of_one in rates.items())
+        print(f"  {repeat}/{REPEATS}: {shown}", flush=True)
+    return {name: of_one[1:] for name, of_one in rates.items()}
 
 
 def report(name: str, *, target: str, unit: str, ours: list[float], theirs: list[float]) -> None:

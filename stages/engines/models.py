@@ -43,12 +43,6 @@ def load_tokenizer(model: Model) -> Any:
     return _tokenizer(str(model.path))
 
 
-def precision(model: Model, device: str) -> str:
-    """In which precision an engine computes: the one that the weights are stored in, or float32 if the device emulates
-    it."""
-    return (stored_dtype(model) or "float32") if multiplies_bfloat16(device) else "float32"
-
-
 def stored_dtype(model: Model) -> str | None:
     """The precision that the model's configuration names."""
     config = json.loads((model.path / "config.json").read_text(encoding="utf-8"))

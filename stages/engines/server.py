@@ -19,7 +19,8 @@ from stages.progress import progress
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """A server that somebody started; it is sent one request an answer.
+    """A server that somebody started; it is sent one request an answer. In which precision it computes nobody can see:
+    ``vllm serve`` rounds weights that are stored in float32 unless it is told ``--dtype float32``.
 
     Args:
         url: up to and with ``/v1``.
@@ -122,6 +123,8 @@ class Server:
 
 def _name(client: Client, model: Model) -> str:
     """By which name the server knows the model: the one whose name or folder is called as the model's identity."""
+    from stages.engines.models import stored_dtype
+
     served = client.get("models")["data"]
     for one in served:
         if model.identity in (PurePath(str(one.get(word))).name for word in ("id", "root")):
@@ -129,5 +132,5 @@ def _name(client: Client, model: Model) -> str:
     names = ", ".join(str(one["id"]) for one in served) or "nothing"
     raise ValueError(
         f"{client.url} serves {names}, but the step asks for the model {model.identity}, and answers of another would "
-        f"be false. Say `vllm serve {model.path}` (on a CPU with --no-enable-chunked-prefill), then the same again"
+        f"be false. Say `vllm serve {model.path} --dtype {stored_dtype(model)}`, then the same again"
     )

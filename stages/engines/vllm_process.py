@@ -13,7 +13,7 @@ from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any
 
 from stages.artifacts import Model
-from stages.engines.models import best_device, precision, release
+from stages.engines.models import best_device, release, stored_dtype
 
 if TYPE_CHECKING:
     from stages.engines.vllm import VLLM
@@ -91,7 +91,7 @@ def _start(model: Model, options: "VLLM") -> Any:
         llm = LLM(
             str(model.path.resolve()),
             generation_config="vllm",
-            dtype=precision(model, device),
+            dtype=stored_dtype(model) or "float32",
             max_model_len=options.context,
             max_num_seqs=options.rows,
             gpu_memory_utilization=options.memory,

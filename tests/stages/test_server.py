@@ -214,7 +214,7 @@ def vllm_url(wide_models, tmp_path_factory):
         "--max-model-len",
         "256",
     ]
-    words += ["--enforce-eager", "--no-enable-chunked-prefill", "--max-num-seqs", "16"]
+    words += ["--dtype", "float32", "--enforce-eager", "--no-enable-chunked-prefill", "--max-num-seqs", "16"]
     log = tmp_path_factory.mktemp("logs") / "serve.log"
     with log.open("w") as said:
         started = subprocess.Popen(
