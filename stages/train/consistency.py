@@ -89,7 +89,7 @@ class Consistency(Training):
         if not rows:
             raise ValueError(f"no pair is left whose judge's prompt has at most {self.max_tokens} tokens")
         rows = in_order(rows, self)
-        give_logprobs(rows, policy, reference, "ref")
+        give_logprobs(rows, policy, reference, "reference")
         give_logprobs(rows, policy, earlier, "earlier")
         release()
         objective = ConsistencyObjective(settings=self, labels=labels)

@@ -53,7 +53,7 @@ class ConsistencyObjective:
         penalty = symmetric_divergence(judged, implied)
         penalty = penalty + self.settings.entropy * (entropy(judged) + entropy(implied)) / 2
         agree = self._agree(judged.detach(), implicit.detach())
-        changes = chosen - inputs["ref_chosen_logps"], rejected - inputs["ref_rejected_logps"]
+        changes = chosen - inputs["reference_chosen_logps"], rejected - inputs["reference_rejected_logps"]
         sign = (odds.detach() > 0).float() * 2 - 1
         learned = (agree * dpo(sign * (changes[0] - changes[1]), self.settings.beta)).sum()
         told = {

@@ -53,7 +53,7 @@ class DPO(Training):
         rows, counts = trainable(pairs, policy, self.max_tokens, self.loss.NEEDS)
         counts["known_logps"] = sum(is_known(row, reference) for row in rows)
         rows = in_order(rows, self)
-        give_logprobs(rows, policy, reference, "ref")
+        give_logprobs(rows, policy, reference, "reference")
         release()
         objective = PairObjective(
             loss=self.loss,

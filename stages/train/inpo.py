@@ -53,7 +53,7 @@ class INPO(Training):
         rows, counts = trainable(pairs, policy, self.max_tokens)
         counts["known_logps"] = sum(is_known(row, reference) for row in rows)
         rows = in_order(rows, self)
-        give_logprobs(rows, policy, reference, "ref")
+        give_logprobs(rows, policy, reference, "reference")
         give_logprobs(rows, policy, anchor, "anchor")
         release()
         objective = PairObjective(loss=_Loss(eta=self.eta, tau=self.tau), reference=reference)

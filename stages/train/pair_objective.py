@@ -57,7 +57,7 @@ class PairObjective:
             return tuple((self._extrapolated(model, states, together, by) / unit).chunk(2))
 
         (chosen, rejected), (chosen_unit, rejected_unit) = sums.chunk(2), unit.chunk(2)
-        ref_chosen, ref_rejected = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
+        ref_chosen, ref_rejected = inputs["reference_chosen_logps"], inputs["reference_rejected_logps"]
         batch = Batch(
             chosen=chosen / chosen_unit,
             rejected=rejected / rejected_unit,

@@ -184,10 +184,10 @@ def test_only_pairs_that_are_trained_on_are_passed_through_the_reference_and_eac
 def test_a_rows_log_probs_do_not_depend_on_which_others_are_passed(artifact, tiny_model):
     rows, _ = trainable(artifact(Pairs, PAIRS), tiny_model, 4096)
     few = [dict(row) for row in rows[:3]]
-    give_logprobs(rows, tiny_model, tiny_model, "ref")
-    give_logprobs([*few, few[0]], tiny_model, tiny_model, "ref")
+    give_logprobs(rows, tiny_model, tiny_model, "reference")
+    give_logprobs([*few, few[0]], tiny_model, tiny_model, "reference")
     for row, alone in zip(rows, few, strict=False):
-        assert alone["ref_chosen_logps"] == pytest.approx(row["ref_chosen_logps"], abs=1e-4)
+        assert alone["reference_chosen_logps"] == pytest.approx(row["reference_chosen_logps"], abs=1e-4)
 
 
 def test_log_probs_of_the_wrong_weights_are_noticed_by_the_first_loss(artifact, tiny_model):
