@@ -17,7 +17,7 @@ from benchmarks.measure import in_turns, report
 from stages.artifacts import Model
 from stages.engines.chat import prompt_tokens
 from stages.engines.engine import Request, Sampling
-from stages.engines.models import best_device, load_tokenizer, release
+from stages.engines.models import best_device, load_tokenizer
 from stages.engines.vllm import VLLM
 from stages.engines.vllm_process import settings
 
@@ -27,15 +27,13 @@ SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=48)
 
 def main() -> None:
     """Measure both, print the medians and their ratio, and write ``results/generate_vllm.json``."""
-    model = small_model()
-    rates = in_turns({"ours": our_engine(model), "vllm": vllm_alone(model)})
+    rates = in_turns({"ours": our_engine, "vllm": vllm_alone})
     report("generate_vllm", target="ratio ≥ 0.98", unit="tokens/s", ours=rates["ours"], theirs=rates["vllm"])
-    release()
 
 
-def our_engine(model: Model) -> Callable[[], int]:
+def our_engine() -> Callable[[], int]:
     """Generates through the engine, as a stage asks it; gives the number of tokens."""
-    engine = VLLM(context=CONTEXT)
+    engine, model = VLLM(context=CONTEXT), small_model()
     asked = [
         Request(prompt=prompt, seeds=[100 * place + sample for sample in range(ANSWERS)])
         for place, prompt in enumerate(prompts(model))
@@ -43,8 +41,9 @@ def our_engine(model: Model) -> Callable[[], int]:
     return lambda: sum(len(ids) for of_one in engine.generate(model, asked, SAMPLING) for ids in of_one)
 
 
-def vllm_alone(model: Model) -> Callable[[], int]:
+def vllm_alone() -> Callable[[], int]:
     """Generates with vLLM's ``LLM``; gives the number of tokens."""
+    model = small_model()
     os.environ.update({**settings(), **os.environ})
     from vllm import LLM, SamplingParams
 

@@ -5,43 +5,47 @@ And what scoring makes of it: the share of the matrix rate that all of it, and i
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from statistics import median
 
 import torch
 
-from benchmarks.material import many_answers, small_model
-from benchmarks.measure import report
+from benchmarks.material import small_model
+from benchmarks.measure import REPEATS, report, synchronise, workers_environment
+from benchmarks.score import sequences
 from stages.engines.attention import last_states
 from stages.engines.logprobs import score_sequences
 from stages.engines.models import load_model
 from stages.engines.packed import packed
 
-REPEATS = 5
-
 
 def main() -> None:
-    """Measure and print; the shares are written as results."""
+    """Measure as a worker would, print, and write the shares."""
+    with workers_environment(), ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        products, moved, body, whole = pool.submit(measured).result()
+    print(f"  matrix products {median(products):.0f} GFLOP/s, memory {median(moved):.1f} GB/s")
+    unit = "GFLOP/s of matrix products, against the machine's own rate"
+    report("limit_score", target="none", unit=unit, ours=whole, theirs=products)
+    report("limit_body", target="none", unit=unit, ours=body, theirs=products)
+
+
+def measured() -> tuple[list[float], ...]:
+    """Rates of products and of bytes, and the products of a body's pass and of scoring, in 1e9 a second."""
     model = load_model(small_model())
     config, device = model.config, model.device
     wide = torch.randn(4096, config.hidden_size, device=device)
     weight = torch.randn(config.hidden_size, config.intermediate_size, device=device)
     products = rate(lambda: wide @ weight, 2 * wide.numel() * config.intermediate_size, repeats=50)
-    big = torch.randn(64, 2**20, device=device)
-    moved = rate(lambda: big.clone(), 2 * big.numel() * big.element_size(), repeats=10)
-    print(f"  matrix products {median(products):.0f} GFLOP/s, memory {median(moved):.1f} GB/s")
-
-    sequences = many_answers(prompts=3, each=16, asked_tokens=72, mean=110, spread=45)
-    line = packed(sequences).to(device)
+    big, other = torch.randn(2, 64, 2**20, device=device)
+    moved = rate(lambda: big.copy_(other), 2 * big.numel() * big.element_size(), repeats=10)
+    line = packed(sequences()).to(device)
     head = config.vocab_size * config.hidden_size
     per_token = 2 * (sum(p.numel() for p in model.parameters()) - head)
     body = rate(lambda: last_states(model, line), per_token * line.ids.numel())
-    whole = rate(
-        lambda: list(score_sequences(model, sequences, 4096)),
-        per_token * line.ids.numel() + 2 * head * line.targets.numel(),
-    )
-    unit = "GFLOP/s of matrix products, against the machine's own rate"
-    report("limit_score", target="none", unit=unit, ours=whole, theirs=products)
-    report("limit_body", target="none", unit=unit, ours=body, theirs=products)
+    work = per_token * line.ids.numel() + 2 * head * line.targets.numel()
+    whole = rate(lambda: list(score_sequences(model, sequences(), 4096)), work)
+    return products, moved, body, whole
 
 
 @torch.inference_mode()
@@ -52,8 +56,7 @@ def rate(run: Callable[[], object], work: int, repeats: int = REPEATS) -> list[f
     for _ in range(repeats):
         begun = time.perf_counter()
         run()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        synchronise()
         found.append(work / (time.perf_counter() - begun) / 1e9)
     return found
 

@@ -8,27 +8,81 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
+
+from omegaconf import OmegaConf
 
 RESULTS = Path(__file__).parent / "results"
 REPEATS = 5
 COLUMNS = ("name", "ours", "theirs", "unit", "ratio", "target", "repeats")
 
 
-def in_turns(contestants: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
-    """Work a second of each, REPEATS times in turns, after one turn that is not counted. A run returns its work."""
-    rates: dict[str, list[float]] = {name: [] for name in contestants}
-    for repeat in range(REPEATS + 1):
-        for name, run in contestants.items():
-            begun = time.perf_counter()
-            work = run()
-            rates[name].append(work / (time.perf_counter() - begun))
-        shown = "  ".join(f"{name} {of_one[-1]:.1f}/s" for name, of_one in rates.items())
-        print(f"  {repeat}/{REPEATS}: {shown}", flush=True)
+Contestant = Callable[[], Callable[[], float]]
+"""Prepares what is to be run, which returns how much work it did."""
+
+
+def in_turns(contestants: Mapping[str, Contestant]) -> dict[str, list[float]]:
+    """Work a second of each, REPEATS times in turns, after one turn that is not counted.
+
+    Each lives in a process of its own; that of ``ours`` has the environment that a worker has (conf/executor/local.yaml),
+    the others that of a script.
+    """
+    with ExitStack() as stack:
+        pools = {name: stack.enter_context(_process(name == "ours")) for name in contestants}
+        rates: dict[str, list[float]] = {name: [] for name in contestants}
+        for repeat in range(REPEATS + 1):
+            for name, prepare in contestants.items():
+                rates[name].append(pools[name].submit(_turn, prepare).result())
+            shown = "  ".join(f"{name} {of_one[-1]:.1f}/s" for name, of_one in rates.items())
+            print(f"  {repeat}/{REPEATS}: {shown}", flush=True)
     return {name: of_one[1:] for name, of_one in rates.items()}
+
+
+@contextmanager
+def workers_environment(on: bool = True) -> Iterator[None]:
+    """Processes that are started meanwhile have the environment of a worker."""
+    conf = OmegaConf.load(Path(__file__).parent.parent / "conf/executor/local.yaml")
+    before = dict(os.environ)
+    os.environ.update({**dict(conf.environment), **before} if on else {})
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+
+
+@contextmanager
+def _process(as_worker: bool) -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        with workers_environment(as_worker):
+            pool.submit(synchronise).result()
+        yield pool
+
+
+_prepared = cache(lambda prepare: prepare())
+
+
+def _turn(prepare: Contestant) -> float:
+    run = _prepared(prepare)
+    begun = time.perf_counter()
+    work = run()
+    synchronise()
+    return work / (time.perf_counter() - begun)
+
+
+def synchronise() -> None:
+    """Wait for the accelerator, if there is one."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def report(name: str, *, target: str, unit: str, ours: list[float], theirs: list[float]) -> None:

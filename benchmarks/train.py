@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.material import preferences, small_model
-from benchmarks.measure import report
+from benchmarks.measure import report, workers_environment
 from stages.artifacts import Model, Pairs
+from stages.engines.models import release
 from stages.pairs.logprobs import LogProbs
 from stages.train.dpo import DPO
 from stages.train.objectives import Sigmoid
@@ -32,12 +33,14 @@ def main() -> None:
     pairs, scored = Pairs(Path(tempfile.mkdtemp())), Pairs(Path(tempfile.mkdtemp()))
     pairs.write(islice(preferences().rows(), STEPS * BATCH))
     LogProbs(max_tokens=LONGEST)(pairs=pairs, model=small_model(), out=scored)
+    release()
     context = multiprocessing.get_context("spawn")
     found: dict[str, dict[str, Any]] = {}
     for name, run in (("ours", ours), ("stock", stock)):
         result = Path(tempfile.mkdtemp()) / "result.json"
         process = context.Process(target=run, args=(scored.path, result))
-        process.start()
+        with workers_environment(name == "ours"):
+            process.start()
         process.join()
         found[name] = json.loads(result.read_text())
         print(f"  {name}: {sum(found[name]['seconds']):.0f} s, {found[name]['memory']:.1f} GB")

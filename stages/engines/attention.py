@@ -2,7 +2,7 @@
 
 The one decision: a model is given it when it is loaded, if what it computes stays the same: that is tried on a few
 tokens. Where it does not (attention of another kind, layers with a state), the model keeps its own and is passed whole
-sequences.
+sequences; and so is every sequence that is longer than a window of the model's.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 
 NAME = "selfloop"
 TRIED = [([3, 4, 5], [6, 7]), ([3, 4, 5], [8, 9, 10]), ([6, 3], [4])]
-CLOSE = 0.02
-"""The share of the largest state by which the states of the tried tokens may differ: more than what bfloat16 rounds."""
+CLOSE = {"float32": 1e-4}
+CLOSE_HALF = 0.05
+"""The share of a token's state by which it may differ in the trial: what rounding does, in float32 and in less."""
+WINDOWS = ("sliding_window", "attention_chunk_size")
+MADE = (1, 1, 1, 1)
+"""The shape of a mask that says nothing. transformers takes a mask of four dimensions as made already."""
 
 
 def attend_well(model: Any) -> None:
@@ -31,31 +35,44 @@ def attend_well(model: Any) -> None:
     AttentionMaskInterface.register(NAME, sdpa_mask)
     tried = packed(TRIED).to(model.device)
     with torch.no_grad():
-        own = last_states(model, tried)
-        model.set_attn_implementation(NAME)
         try:
-            differs = (last_states(model, tried) - own).abs().max() > CLOSE * own.abs().max()
-        except (TypeError, ValueError, RuntimeError, IndexError):
-            differs = torch.tensor(True)
-    if differs:
+            own = last_states(model, tried)
+            model.set_attn_implementation(NAME)
+            apart = (last_states(model, tried) - own).norm(dim=-1) / own.norm(dim=-1)
+            same = bool((apart <= CLOSE.get(str(own.dtype).removeprefix("torch."), CLOSE_HALF)).all())
+        except (AttributeError, TypeError, ValueError, RuntimeError, IndexError):
+            same = False
+    if not same:
         model.set_attn_implementation("sdpa")
+
+
+def attends_well(model: Any) -> bool:
+    """Whether the model has this attention."""
+    return bool(model.config._attn_implementation == NAME)
 
 
 def last_states(model: Any, sequences: Packed) -> "torch.Tensor":
     """The final hidden state of every token, [tokens, width]."""
     import torch
 
-    if model.config._attn_implementation == NAME:
-        states: torch.Tensor = model.base_model(
+    body = model.model if model.base_model is model else model.base_model
+    if attends_well(model) and max(group.shape[1] for group in sequences.laid) <= _window(model.config):
+        states: torch.Tensor = body(
             input_ids=sequences.ids,
             position_ids=sequences.positions,
-            attention_mask=sequences.ids.new_zeros(1, 1, 1, 1),  # one of four dimensions is taken as made already
+            attention_mask=sequences.ids.new_zeros(MADE),
             use_cache=False,
             packed=sequences,
         ).last_hidden_state[0]
         return states
-    rows = (model.base_model(input_ids=sequences.ids[0][group], use_cache=False) for group in sequences.laid)
+    rows = (body(input_ids=sequences.ids[0][group], use_cache=False) for group in sequences.laid)
     return torch.cat([group.last_hidden_state.flatten(0, 1) for group in rows])[sequences.back]
+
+
+def _window(config: Any) -> float:
+    """How far back every layer sees, in tokens."""
+    found = [getattr(config.get_text_config(), name, None) for name in WINDOWS]
+    return min((window for window in found if window), default=float("inf"))
 
 
 def _attend(
@@ -72,6 +89,8 @@ def _attend(
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if packed is not None:
+        if attention_mask is None or attention_mask.shape != MADE:
+            raise ValueError("a layer that makes its own mask must be passed whole sequences")
         return _attend_packed(module, query, key, value, packed, scaling=scaling, **others), None
     if query.shape[2] == 1 and others.get("position_bias") is None:
         return _attend_one(query, key, value, attention_mask, scaling), None
@@ -85,7 +104,6 @@ def _attend_packed(
     key: "torch.Tensor",
     value: "torch.Tensor",
     sequences: Packed,
-    sliding_window: int | None = None,
     **others: Any,
 ) -> "torch.Tensor":
     """Each sequence attends to itself alone: states in one line, [1, heads, tokens, width], laid out and put back."""
@@ -100,11 +118,7 @@ def _attend_packed(
             states.index_select(0, group.flatten()).view(*group.shape, count, -1).transpose(1, 2)
             for states, count in zip(flat, heads, strict=True)
         ]
-        mask = None
-        if sliding_window is not None and group.shape[1] > sliding_window:
-            square = torch.ones(group.shape[1], group.shape[1], dtype=torch.bool, device=group.device)
-            mask = square.tril().triu(1 - sliding_window)[None, None]
-        attended.append(sdpa_attention_forward(module, *rows, mask, **others)[0].flatten(0, 1))
+        attended.append(sdpa_attention_forward(module, *rows, None, **others)[0].flatten(0, 1))
     return torch.cat(attended).index_select(0, sequences.back)[None]
 
 

@@ -56,6 +56,7 @@ def label_logprobs(
     import torch
 
     from stages.engines.chat import prompt_tokens
+    from stages.engines.logprobs import check_head
     from stages.engines.models import load_model, load_tokenizer
     from stages.engines.packed import batches
 
@@ -64,6 +65,7 @@ def label_logprobs(
     prompts = [prompt_tokens(tokenizer, conversation) for conversation in conversations]
     fits = [place for place, prompt in enumerate(prompts) if len(prompt) <= max_tokens]
     found: list[list[float] | None] = [None] * len(prompts)
+    check_head(model)
     for batch in batches([(prompts[place], ()) for place in fits], batch_tokens):
         places = [fits[index] for index in batch]
         with torch.inference_mode():

@@ -7,7 +7,7 @@ with logits computed only where an answer's token is predicted and never for the
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stages.engines.packed import Packed, Sequenced, batches, packed
+from stages.engines.packed import LAID, Packed, Sequenced, batches, packed
 
 if TYPE_CHECKING:
     import torch
@@ -68,6 +68,22 @@ def logits_of(model: Any, hidden: "torch.Tensor") -> "torch.Tensor":
     return logits if cap is None else torch.tanh(logits / cap) * cap
 
 
+def check_head(model: Any) -> None:
+    """
+    Raises:
+        ValueError: the model does more to its last states than we know, so that log-probs would be silently wrong.
+    """
+    import torch
+
+    from stages.engines.attention import last_states
+
+    tried = packed([([3, 4], [5, 6])]).to(model.device)
+    with torch.no_grad():
+        ours, theirs = logits_of(model, last_states(model, tried)), model(input_ids=tried.ids).logits[0].float()
+    if not torch.allclose(ours, theirs, rtol=0.05, atol=0.02 * float(theirs.abs().max())):
+        raise ValueError(f"the head of {model.config.model_type} is not supported yet: its logits are not ours")
+
+
 def pieces(*tensors: "torch.Tensor") -> Iterator[tuple["torch.Tensor", ...]]:
     """The same rows of each tensor, CHUNK at a time."""
     size = CHUNKS.get(tensors[0].device.type, CHUNK)
@@ -90,7 +106,10 @@ def score_sequences(model: Any, sequences: Sequence[Sequenced], tokens: int) -> 
     """
     import torch
 
-    for batch in batches(sequences, tokens):
+    from stages.engines.attention import attends_well
+
+    check_head(model)
+    for batch in batches(sequences, tokens if attends_well(model) else tokens // LAID):
         together = packed([sequences[index] for index in batch]).to(model.device)
         with torch.inference_mode():
             sums = answer_logprobs(model, together).tolist()

@@ -92,8 +92,17 @@ def check_precision(policy: Model, reference: Model) -> None:
         )
 
 
+def load_aside(model: Model, device: str) -> Any:
+    """The model likewise, but kept by nobody."""
+    return _loaded(str(model.path), device)
+
+
 @lru_cache(maxsize=2)
 def _resident(path: str, device: str) -> Any:
+    return _loaded(path, device)
+
+
+def _loaded(path: str, device: str) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -17,6 +17,8 @@ Sequenced = tuple[Sequence[int], Sequence[int]]
 
 ALIKE = 0.75
 """Sequences are laid out together if the shortest has this share of the longest's tokens."""
+LAID = 4
+"""Tokens of a batch when laid out, prompts repeated, are at most so many times its budget."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,7 @@ def _laid_out(spans: list[list[int]], tokens: int) -> "tuple[tuple[torch.Tensor,
         if not groups or len(span) < ALIKE * len(groups[-1][0]):
             groups.append([])
         groups[-1].append(span)
-    laid = tuple(torch.tensor([span + [0] * (len(group[0]) - len(span)) for span in group]) for group in groups)
+    laid = tuple(torch.tensor([span + span[-1:] * (len(group[0]) - len(span)) for span in group]) for group in groups)
     back = torch.empty(tokens, dtype=torch.long)
     ends = accumulate(group.numel() for group in laid)
     for group, whole, end in zip(groups, laid, ends, strict=True):
@@ -103,37 +105,36 @@ def _laid_out(spans: list[list[int]], tokens: int) -> "tuple[tuple[torch.Tensor,
 
 
 def batches(sequences: Sequence[Sequenced], tokens: int) -> Iterator[list[int]]:
-    """Indices in groups of at most so many tokens when packed (one sequence at least), the longest first.
-
-    The answers to one prompt stay together where they fit.
+    """Indices in groups of at most so many tokens when packed, and LAID times as many when laid out (one sequence at
+    least), the longest first. The answers to one prompt stay together where they fit.
     """
     families: dict[tuple[int, ...], list[int]] = {}
     for index, (prompt, _) in enumerate(sequences):
         families.setdefault(tuple(prompt), []).append(index)
     together: list[int] = []
-    size = 0
+    size = laid = 0
     for family in sorted(families.values(), key=lambda family: -max(_length(sequences[index]) for index in family)):
-        for piece, piece_size in _pieces(family, sequences, tokens):
-            if together and size + piece_size > tokens:
+        for piece, own, own_laid in _pieces(family, sequences, tokens):
+            if together and (size + own > tokens or laid + own_laid > LAID * tokens):
                 yield together
-                together, size = [], 0
-            together, size = together + piece, size + piece_size
+                together, size, laid = [], 0, 0
+            together, size, laid = together + piece, size + own, laid + own_laid
     if together:
         yield together
 
 
-def _pieces(family: list[int], sequences: Sequence[Sequenced], tokens: int) -> Iterator[tuple[list[int], int]]:
-    """The answers to one prompt in pieces that fit, with the tokens of each."""
+def _pieces(family: list[int], sequences: Sequence[Sequenced], tokens: int) -> Iterator[tuple[list[int], int, int]]:
+    """The answers to one prompt in pieces that fit, with the tokens of each, packed and laid out."""
     prompt = len(sequences[family[0]][0])
     piece: list[int] = []
-    size = prompt
+    size, laid = prompt, 0
     for index in sorted(family, key=lambda index: -len(sequences[index][1])):
         answer = len(sequences[index][1])
-        if piece and size + answer > tokens:
-            yield piece, size
-            piece, size = [], prompt
-        piece, size = [*piece, index], size + answer
-    yield piece, size
+        if piece and (size + answer > tokens or laid + prompt + answer > LAID * tokens):
+            yield piece, size, laid
+            piece, size, laid = [], prompt, 0
+        piece, size, laid = [*piece, index], size + answer, laid + prompt + answer
+    yield piece, size, laid
 
 
 def _length(sequence: Sequenced) -> int:

@@ -6,7 +6,7 @@ answers of other weights would be kept under a key that is not theirs. It is ask
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -110,15 +110,14 @@ class Server:
         """What is chosen for each body, in order, ``rows`` at a time; where one fails no others are begun."""
         with ThreadPoolExecutor(self.rows) as pool, progress("asking", len(bodies), "answers") as bar:
             replies = [pool.submit(client.post, "completions", body) for body in bodies]
-            choices = []
             try:
-                for reply in replies:
-                    choices.append(reply.result()["choices"][0])
+                for reply in as_completed(replies):
+                    reply.result()
                     bar.update()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        return choices
+        return [reply.result()["choices"][0] for reply in replies]
 
 
 def _name(client: Client, model: Model) -> str:

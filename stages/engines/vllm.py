@@ -18,7 +18,8 @@ from stages.progress import progress
 
 @dataclass(frozen=True, kw_only=True)
 class VLLM:
-    """vLLM on this machine's GPU, or on all cores of its CPU; it lives until training begins or another model is asked.
+    """vLLM on this machine's GPU, or on all cores of its CPU; it lives until training begins or its
+    weights cannot be swapped for another model's.
 
     Args:
         rows: answers that are decoded together, at most.

@@ -16,12 +16,14 @@ class Guard:
     def end_with(self, process: int) -> None:
         """End this process, and vLLM's core that started it, as soon as that process has ended."""
         watched = os.pidfd_open(process)
-        threading.Thread(target=_end_after, args=(watched, process), daemon=True).start()
+        threading.Thread(target=_end_after, args=(watched, process, os.getppid()), daemon=True).start()
 
 
-def _end_after(watched: int, process: int) -> None:
+def _end_after(watched: int, process: int, core: int) -> None:
+    """``core`` is who started this process; whoever adopts it later is somebody else."""
     select.select([watched], [], [])
-    core = os.getppid()
-    if core not in (1, process):
-        os.kill(core, signal.SIGKILL)
-    os._exit(1)
+    try:
+        if core != process and os.getppid() == core:
+            os.kill(core, signal.SIGKILL)
+    finally:
+        os._exit(1)

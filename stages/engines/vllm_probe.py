@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.artifacts import Model
-from stages.engines.models import load_model
+from stages.engines.models import load_aside
 
 LENGTH = 64
 NEAR = 0.05
@@ -28,7 +28,7 @@ def says_the_same(now: Sequence[float], model: Model, before: Sequence[float]) -
     """Whether vLLM's log-probs are those of the stored model, and no longer those from before."""
     import torch
 
-    loaded = load_model(model, "cpu")
+    loaded = load_aside(model, "cpu")
     tokens = torch.tensor([_tokens(loaded.config.vocab_size)])
     with torch.inference_mode():
         logits = loaded(input_ids=tokens).logits[0, :-1].float()

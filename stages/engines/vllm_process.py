@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.util import Finalize
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.artifacts import Model
@@ -74,10 +75,12 @@ def _swap(living: _Living, model: Model) -> bool:
 
     if not alike(living.path, model):
         return False
+    living.path = ""  # whatever interrupts this leaves weights that are nobody's
     try:
         before = log_probs_of(living.llm)
         living.llm.collective_rpc("reload_weights", kwargs={"weights_path": str(model.path.resolve())})
-        living.llm.reset_prefix_cache()
+        if not living.llm.reset_prefix_cache():
+            return False
         return says_the_same(log_probs_of(living.llm), model, before)
     except Exception:  # whatever went wrong in vLLM, one that is started anew does not have it
         return False
@@ -101,30 +104,41 @@ def _start(model: Model, options: "VLLM") -> Any:
             worker_extension_cls="stages.engines.vllm_guard.Guard",
         )
     Finalize(None, end, exitpriority=100)  # before the interpreter waits for vLLM's processes to end by themselves
-    llm.collective_rpc("end_with", args=(os.getpid(),))
+    try:
+        llm.collective_rpc("end_with", args=(os.getpid(),))
+    except BaseException:
+        llm.llm_engine.engine_core.shutdown()
+        raise
     return llm
 
 
 def settings() -> dict[str, str]:
     """vLLM's settings where the user has none: quiet, offline, telling nobody, and on a CPU bound to every core."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "HF_HUB_OFFLINE": "1",
         "VLLM_CONFIGURE_LOGGING": "0",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
         "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, sorted(os.sched_getaffinity(0)))),
-        "VLLM_CPU_KVCACHE_SPACE": str(max(1, memory // 2**30 // CACHE_SHARE)),
+        "VLLM_CPU_KVCACHE_SPACE": str(max(1, _memory() // 2**30 // CACHE_SHARE)),
     }
 
 
 @contextmanager
 def _environment(defaults: Mapping[str, str]) -> Iterator[None]:
     """These variables where they are not set, for whoever is started meanwhile, and nobody after."""
-    before = dict(os.environ)
-    os.environ.update({**defaults, **before})
+    added = {name: value for name, value in defaults.items() if name not in os.environ}
+    os.environ.update(added)
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _memory() -> int:
+    """Bytes that this machine, or the container that we are in, has."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    said = limit.read_text().strip() if limit.is_file() else ""
+    return min(machine, int(said)) if said.isdigit() else machine

@@ -40,9 +40,11 @@ def loaded_for_training(policy: Model) -> Any:
     from transformers import AutoModelForCausalLM
 
     from stages.engines.attention import attend_well
+    from stages.engines.logprobs import check_head
 
     model = AutoModelForCausalLM.from_pretrained(policy.path, dtype=torch.float32, local_files_only=True)
     attend_well(model)
+    check_head(model)
     return model
 
 

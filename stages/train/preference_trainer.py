@@ -86,7 +86,8 @@ def _trainer_class() -> type:
         def get_batch_samples(self, *arguments: Any) -> Any:
             """An optimizer step's micro-batches; the objective sees them all before it learns from one."""
             batches, count = super().get_batch_samples(*arguments)
-            self.objective.before_step(self.model, batches)
+            with self.accelerator.autocast():
+                self.objective.before_step(self.model, batches)
             return batches, count
 
         def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -101,7 +102,8 @@ def _trainer_class() -> type:
                 history = self.state.log_history
                 self.memory = list(history[-1].get("memory", [])) if history else []
             done = self.state.global_step / self.state.max_steps
-            loss, told = self.objective(model, inputs, done, self.memory)
+            with self.accelerator.autocast():  # accelerate casts in the model's own forward only, which is not called
+                loss, told = self.objective(model, inputs, done, self.memory)
             for name, values in told.items():
                 self._metrics["train"][name].append(self.accelerator.gather(values.detach()).mean().item())
             return loss

@@ -181,6 +181,24 @@ def test_only_pairs_that_are_trained_on_are_passed_through_the_reference_and_eac
     assert passed == [8, 16]
 
 
+def test_where_bfloat16_is_multiplied_training_multiplies_it(artifact, tiny_model, monkeypatch):
+    """accelerate casts in the model's own forward only, and it is the model's body that is called."""
+    import torch
+
+    from stages.engines import logprobs, models
+
+    met = set()
+    whole = logprobs.token_logprobs
+    monkeypatch.setattr(models, "multiplies_bfloat16", lambda device: True)
+    monkeypatch.setattr(
+        "stages.train.pair_objective.token_logprobs",
+        lambda model, states: met.add(model.get_output_embeddings()(states.hidden).dtype) or whole(model, states),
+    )
+    _, told = train(artifact, artifact(Pairs, PAIRS), tiny_model, tiny_model, max_steps=1, dtype="bfloat16")
+    assert met == {torch.bfloat16}
+    assert told["first_loss"] == pytest.approx(math.log(2), abs=0.05)
+
+
 def test_a_rows_log_probs_do_not_depend_on_which_others_are_passed(artifact, tiny_model):
     rows, _ = trainable(artifact(Pairs, PAIRS), tiny_model, 4096)
     few = [dict(row) for row in rows[:3]]

@@ -74,6 +74,8 @@ ARCHITECTURES = {
     "MistralConfig": {"sliding_window": 4},
     "Gemma3TextConfig": {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"]},
     "Gemma2Config": {"sliding_window": 4},
+    "Qwen2MoeConfig": {"sliding_window": 4, "use_sliding_window": True, "moe_intermediate_size": 16, "num_experts": 4},
+    "PhimoeConfig": {"sliding_window": 4, "num_local_experts": 2},
     "GPTNeoXConfig": {},
     "Lfm2Config": {"layer_types": ["conv", "full_attention"]},
 }
@@ -81,7 +83,7 @@ ARCHITECTURES = {
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_every_architecture_says_the_same_of_packed_sequences(kind):
-    """Windows shorter than the sequences, and layers that keep a state and must be passed whole sequences."""
+    """Windows shorter than the sequences, said by the layers or only by their masks, and layers that keep a state."""
     import transformers
 
     from stages.engines.attention import NAME, attend_well
@@ -96,6 +98,24 @@ def test_every_architecture_says_the_same_of_packed_sequences(kind):
     assert (model.config._attn_implementation == NAME) == (kind != "Lfm2Config")
     got = dict(score_sequences(model, SEQUENCES, tokens=10_000))
     assert [got[i] for i in range(4)] == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_head_of_more_than_one_layer_is_refused():
+    """Its last layer alone would give other log-probs, in silence."""
+    from transformers import AutoModelForCausalLM, ModernBertDecoderConfig
+
+    sizes = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "pad_token_id": 0}
+    config = ModernBertDecoderConfig(**sizes, num_attention_heads=4, initializer_range=0.5)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    with pytest.raises(ValueError, match=r"head of modernbert-decoder is not supported"):
+        list(score_sequences(model, SEQUENCES, tokens=10_000))
+
+
+def test_what_is_laid_out_is_bounded_too():
+    """A long prompt with many short answers is few tokens in one line and many in attention."""
+    sequences = [([5] * 200, [7] * 3) for _ in range(64)]
+    for group in batches(sequences, 1000):
+        assert sum(laid.numel() for laid in packed([sequences[index] for index in group]).laid) <= 4 * 1000
 
 
 @pytest.mark.parametrize("name", ["output_multiplier", "lm_head_multiplier"])

@@ -87,7 +87,13 @@ def test_inpo_of_the_specified_pair():
 def test_inpo_as_it_is_trained_has_the_rounds_reference_and_the_first_one_in_their_places():
     from stages.train.inpo import _Loss
 
-    told = batch((0.0,), (-30.0,), (0.0,), (-26.0,), columns={"anchor_chosen_logps": vector(-3.0), "anchor_rejected_logps": vector(-27.0)})
+    told = batch(
+        (0.0,),
+        (-30.0,),
+        (0.0,),
+        (-26.0,),
+        columns={"anchor_chosen_logps": vector(-3.0), "anchor_rejected_logps": vector(-27.0)},
+    )
     assert _Loss(eta=7.5e-3, tau=2.5e-3)(told).item() == pytest.approx(3844.0, abs=1e-6)
 
 

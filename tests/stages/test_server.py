@@ -25,6 +25,7 @@ from stages.generate.sample import Sample
 FREE = Sampling(temperature=0.8, top_p=0.9, max_new_tokens=6)
 GREEDY = Sampling(temperature=0, top_p=1.0, max_new_tokens=24)
 ASKED = [Request(prompt=[5, 6, 7], seeds=[1, 2]), Request(prompt=[8], seeds=[2**64 - 1])]
+SLOW, REFUSED = [99], [98]
 KEY = "a-key-that-nobody-may-see"
 
 
@@ -49,10 +50,10 @@ class Handler(BaseHTTPRequestHandler):
         with server.lock:
             server.times.append(time.monotonic())
             server.headers.append(dict(self.headers))
-            failure = server.failures.pop() if server.failures else None
+            failure = server.failures.pop() if server.failures else 400 if body["prompt"] == REFUSED else None
             server.running += 1
             server.most = max(server.most, server.running)
-        time.sleep(server.reply_after)
+        time.sleep(0.5 if body["prompt"] == SLOW else server.reply_after)
         with server.lock:
             server.running -= 1
         if failure:
@@ -119,6 +120,14 @@ def test_a_request_that_is_refused_is_not_tried_again(server, tiny_model):
     with pytest.raises(RuntimeError, match="completions answered 400"):
         Server(url=server.url, rows=1).generate(tiny_model, ASKED[1:], FREE)
     assert len(server.times) == 1
+
+
+def test_where_one_request_fails_no_others_are_begun(server, tiny_model):
+    """Not even while an earlier one is still waited for."""
+    asked = [Request(prompt=prompt, seeds=[1]) for prompt in (SLOW, REFUSED, *([[5]] * 30))]
+    with pytest.raises(RuntimeError, match="completions answered 400"):
+        Server(url=server.url, rows=2).generate(tiny_model, asked, FREE)
+    assert len(server.times) < 30
 
 
 def test_a_server_that_is_not_there_is_said_so(tiny_model):
