@@ -31,8 +31,8 @@ Contestant = Callable[[], Callable[[], float]]
 def in_turns(contestants: Mapping[str, Contestant]) -> dict[str, list[float]]:
     """Work a second of each, REPEATS times in turns, after one turn that is not counted.
 
-    Each lives in a process of its own; that of ``ours`` has the environment that a worker has (conf/executor/local.yaml),
-    the others that of a script.
+    Each lives in a process of its own; that of ``ours`` has the environment of a worker (conf/executor/local.yaml), the
+    others that of a script.
     """
     with ExitStack() as stack:
         pools = {name: stack.enter_context(_process(name == "ours")) for name in contestants}
