@@ -1,4 +1,4 @@
-"""Four sampled answers to each of 24 prompts through the transformers engine.
+"""Four sampled answers to each of 12 prompts through the transformers engine.
 
 Against a plain loop of padded ``generate`` calls, in the given order, with as many rows at once.
 """
@@ -14,8 +14,8 @@ from stages.engines.engine import Request, Sampling
 from stages.engines.hf import HF
 from stages.engines.models import end_of_turn, load_tokenizer
 
-PROMPTS, EACH, ROWS = 24, 4, 64
-SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=96)
+PROMPTS, EACH, ROWS = 12, 4, 32
+SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=64)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from stages.pairs.logprobs import LogProbs
 from stages.train.dpo import DPO
 from stages.train.objectives import Sigmoid
 
-STEPS, BATCH, LONGEST = 20, 4, 512
+STEPS, BATCH, LONGEST = 20, 2, 512
 SETTINGS = DPO(
     loss=Sigmoid(beta=0.1), learning_rate=5e-6, max_steps=STEPS, batch=BATCH, max_tokens=LONGEST, dtype="float32"
 )
