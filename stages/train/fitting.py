@@ -67,6 +67,7 @@ def arguments(kind: Any, settings: "Training", steps: int, scratch: Path, **more
         max_grad_norm=settings.max_grad_norm,
         max_length=None,
         gradient_checkpointing=settings.execution.checkpointing,
+        use_cpu=best_device() == "cpu",
         bf16=settings.dtype == "bfloat16" and multiplies_bfloat16(best_device()),
         dataloader_pin_memory=best_device() == "cuda",
         remove_unused_columns=False,

@@ -67,6 +67,11 @@ def collated(rows: Sequence[Row]) -> dict[str, Any]:
     return batch
 
 
+def _remembered(history: list[dict[str, Any]]) -> list[float]:
+    """What the objective knew at the last log entry, which a checkpoint holds."""
+    return list(history[-1].get("memory", [])) if history else []
+
+
 def _trainer_class() -> type:
     from trl import DPOTrainer
 
@@ -99,8 +104,7 @@ def _trainer_class() -> type:
         def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
             assert not return_outputs
             if self.memory is None:
-                history = self.state.log_history
-                self.memory = list(history[-1].get("memory", [])) if history else []
+                self.memory = _remembered(self.state.log_history)
             done = self.state.global_step / self.state.max_steps
             with self.accelerator.autocast():  # accelerate casts in the model's own forward only, which is not called
                 loss, told = self.objective(model, inputs, done, self.memory)
