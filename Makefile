@@ -14,7 +14,7 @@ CHOICES  = $(if $(ROUNDS),rounds=$(ROUNDS)) $(if $(MODEL),model=$(MODEL)) $(if $
            $(if $(SCALE),scale=$(SCALE)) $(if $(ENGINE),engine=$(ENGINE)) $(if $(EXECUTOR),executor=$(EXECUTOR)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-vllm check test bench plan run ui clean $(RECIPES)
+.PHONY: help setup setup-vllm check test bench chaos plan run ui verify gc clean $(RECIPES)
 
 help:            ## this text
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1 \t/' | expand -t 20
@@ -51,6 +51,15 @@ plan: setup      ## every step of RECIPE=dice with its key, and whether it is th
 
 ui: setup        ## the MLflow dashboard, on this machine only
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///runs/mlflow.db --host 127.0.0.1 --port 5000
+
+verify: setup    ## read every artifact again; what is damaged is named, and made again by the next run
+	@$(BIN)/python -m loops verify $(ARGS)
+
+gc: setup        ## what no run in runs/ needs, how much that frees, and whether to remove it (ARGS=--yes: without asking)
+	@$(BIN)/python -m loops gc $(ARGS)
+
+chaos: setup     ## strike loops of every recipe, 100 times or STRIKES=, and see that nothing is lost (about 20 minutes)
+	$(BIN)/python -m tests.recipes.chaos $(STRIKES)
 
 test: setup      ## every test that needs no GPU
 	$(BIN)/python -m pytest

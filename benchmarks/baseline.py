@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
 SEED = Path(__file__).parent.parent / "recipes/seed"
-ROUNDS, SAMPLES, TOKENS, BATCH, SETUP_STEPS, STEPS = 2, 4, 96, 8, 12, 8
+ROUNDS, PROMPTS, SAMPLES, TOKENS, BATCH, SETUP_STEPS, STEPS = 2, 48, 4, 96, 8, 12, 8
 LEARNING_RATE, BETA, TEMPERATURE, TOP_P = 5e-6, 0.1, 0.7, 0.9
 BF16 = torch.cuda.is_available() or bool(torch.cpu.get_capabilities().get("amx_bf16"))
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -28,7 +28,7 @@ begun = time.perf_counter()
 def main(start: Path) -> None:
     """Everything, in order."""
     tokenizer = AutoTokenizer.from_pretrained(start, padding_side="left")
-    prompts, offline = read("prompts"), read("preferences")
+    prompts, offline = read("prompts")[:PROMPTS], read("preferences")
     held_out, fixed = read("probe_pairs"), read("probe_prompts")
 
     reference = load(start)

@@ -35,9 +35,7 @@ def ours() -> Callable[[], int]:
         Request(prompt=prompt, seeds=[EACH * place + sample for sample in range(EACH)])
         for place, prompt in enumerate(prompts())
     ]
-    return lambda: sum(
-        len(answer) for of_one in HF(rows=ROWS).generate(small_model(), requests, SAMPLING) for answer in of_one
-    )
+    return lambda: sum(len(answer.ids) for answer in HF(rows=ROWS).generate(small_model(), requests, SAMPLING))
 
 
 def plain() -> Callable[[], int]:

@@ -38,7 +38,7 @@ def our_engine() -> Callable[[], int]:
         Request(prompt=prompt, seeds=[100 * place + sample for sample in range(ANSWERS)])
         for place, prompt in enumerate(prompts(model))
     ]
-    return lambda: sum(len(ids) for of_one in engine.generate(model, asked, SAMPLING) for ids in of_one)
+    return lambda: sum(len(answer.ids) for answer in engine.generate(model, asked, SAMPLING))
 
 
 def vllm_alone() -> Callable[[], int]:

@@ -89,10 +89,11 @@ def _fill(store: str, rounds: str) -> dict[str, float]:
     """Every step of dice as if it had been made, with as many metrics and files as dice's steps have."""
     from loops.compose import compose
     from loops.fingerprint import canonical
+    from loops.manifest import Manifest
     from loops.plan import unroll
     from loops.provenance import code_hash, provenance
     from loops.recipe import load
-    from loops.store import Manifest, Store
+    from loops.store import Store
 
     for step in unroll(load(compose(["recipes=dice", f"rounds={rounds}"]))).steps:
         manifest = Manifest(
@@ -106,6 +107,8 @@ def _fill(store: str, rounds: str) -> dict[str, float]:
         )
         path = Store(Path(store)).path(step.key)
         path.mkdir(parents=True)
+        for name in manifest.files:
+            (path / name).write_bytes(bytes(1000))
         (path / "manifest.json").write_text(json.dumps(vars(manifest)), encoding="utf-8")
     return {}
 

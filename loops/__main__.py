@@ -1,6 +1,9 @@
 """The command line: ``python -m loops [run|plan] recipes=NAME [key=value ...]``: compose, plan, print, run.
 
-Exit codes: 0 done, 1 refused while planning, 2 a step failed, 130 interrupted, 141 nobody reads what is printed.
+And ``verify`` and ``gc``, which look after the store that runs have filled.
+
+Exit codes: 0 done, 1 refused while planning, 2 a step failed or an artifact is damaged,
+130 interrupted, 141 nobody reads what is printed.
 """
 
 import argparse
@@ -22,17 +25,22 @@ from loops.stage import build
 from loops.store import Store
 from loops.tracker import Tracker
 
-COMMANDS = ("run", "plan")
+COMMANDS = ("run", "plan", "verify", "gc")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    words = _parser().parse_args(arguments).words
+    said = _parser().parse_args(arguments)
+    words: list[str] = said.words
     command, overrides = (words[0], words[1:]) if words and "=" not in words[0] else ("run", words)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         if command not in COMMANDS:
             raise RecipeError(f"there is no command {command!r}{nearest(command, COMMANDS)}")
+        if said.yes and command != "gc":
+            raise RecipeError(f"--yes is for gc; {command} asks nothing")
+        if command in ("verify", "gc"):
+            return _look_after(command, overrides, said.yes)
         cfg = compose(overrides)
         plan, store = unroll(load(cfg)), Store(Path(str(resolved(cfg, "store"))))
         executor: Executor = build(section(cfg, "executor"), "executor")
@@ -47,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as refused:
+        print(f"{refused}; what had finished is kept: run the same command again to go on", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\ninterrupted; what had finished is kept: run the same command again to go on", file=sys.stderr)
         return 130
@@ -67,6 +78,29 @@ def _run(cfg: DictConfig, plan: Plan, store: Store, executor: Executor, tracker:
     runner.run(plan)
 
 
+def _look_after(command: str, words: Sequence[str], yes: bool) -> int:
+    from loops import upkeep
+
+    places = {"store": "store", "runs": "runs", **dict(word.split("=", 1) for word in words if "=" in word)}
+    for word in [*(word for word in words if "=" not in word), *(places.keys() - {"store", "runs"})]:
+        raise RecipeError(f"{command} knows store=DIRECTORY and runs=DIRECTORY, but not {word!r}")
+    store, runs = Store(Path(places["store"])), Path(places["runs"])
+    if not store.root.is_dir():
+        raise RecipeError(f"there is no store {store.root}; say store=DIRECTORY")
+    if command == "verify":
+        return 0 if upkeep.verify(store, runs) else 2
+    found = upkeep.litter(store, runs)
+    say("".join(f"{upkeep.size(each.bytes):>8}  {each.path}  {each.what}\n" for each in found), end="")
+    whole = f"{upkeep.size(sum(each.bytes for each in found))} in {len(found)} places that no run in {runs} needs"
+    say(whole if found else f"nothing to remove: every artifact is needed by a run in {runs}")
+    if found and (yes or (sys.stdin.isatty() and input("remove them? [y/N] ").strip().lower() == "y")):
+        upkeep.remove(store, found)
+        say("removed")
+    elif found:
+        say("nothing was removed; gc --yes removes it")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     listed = "\n".join(f"  {name:<16} {headline(file)}" for name, file in recipes().items())
     parser = argparse.ArgumentParser(
@@ -77,9 +111,12 @@ def _parser() -> argparse.ArgumentParser:
         "  selfloop recipes=dice                       two rounds of DICE on a small model\n"
         "  selfloop plan recipes=dice rounds=3         what that would run\n"
         "  selfloop recipes=dice model=zephyr_7b data=ultrafeedback scale=paper sft_revision=...\n"
-        "  selfloop recipes=dice round.train.stage.loss.beta=0.05",
+        "  selfloop recipes=dice round.train.stage.loss.beta=0.05\n"
+        "  selfloop verify                             read every artifact again; what is damaged is made again\n"
+        "  selfloop gc                                 what no run needs, how much that is, and whether to remove it",
     )
-    parser.add_argument("words", nargs="*", metavar="[run|plan] recipes=NAME [key=value ...]")
+    parser.add_argument("words", nargs="*", metavar="[run|plan|verify|gc] recipes=NAME [key=value ...]")
+    parser.add_argument("--yes", action="store_true", help="gc removes without asking")
     return parser
 
 

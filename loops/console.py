@@ -15,24 +15,34 @@ from typing import Any
 from rich.console import Console as Terminal
 from rich.table import Table
 
+from loops.manifest import Manifest
 from loops.plan import Plan, Step
 from loops.provenance import code_hash
-from loops.store import Manifest, Store
+from loops.store import Store
 
 
 def plan_lines(plan: Plan, store: Store) -> list[str]:
-    """A line a step: its name, its key, have or run, and its stage. ``have*``: made by code that has changed since."""
+    """A line a step: its name, its key, its state and its stage; then what the states mean that need words."""
     wide = max((len(step.id) for step in plan.steps), default=0)
-    lines = []
-    for step in plan.steps:
-        manifest = store.read(step.key)
-        state = "run"
-        if manifest:
-            state = "have" if manifest.provenance.get("code") == code_hash(type(step.stage)) else "have*"
-        lines.append(f"{step.id:<{wide}}  {step.key}  {state:<5}  {type(step.stage).__name__}")
-    if any("  have*  " in line for line in lines):
+    states = {step: _state(step, store) for step in plan.steps}
+    lines = [
+        f"{step.id:<{wide}}  {step.key}  {state:<5}  {type(step.stage).__name__}" for step, state in states.items()
+    ]
+    if "have*" in states.values():
         lines.append("have*: the stage's code has changed since; bump its VERSION to make it again")
+    if "run!" in states.values():
+        lines.append("run!: it was made, but its files are damaged:")
+    for step in (step for step, state in states.items() if state == "run!"):
+        lines += [f"  {store.path(step.key)}: {wrong}" for wrong in store.damage(step.key)]
     return lines
+
+
+def _state(step: Step, store: Store) -> str:
+    """have, ``have*`` (made by code that has changed since), run, or ``run!`` (its files are damaged)."""
+    manifest = store.read(step.key)
+    if manifest is None:
+        return "run!" if store.damage(step.key) else "run"
+    return "have" if manifest.provenance.get("code") == code_hash(type(step.stage)) else "have*"
 
 
 @dataclass(kw_only=True)
@@ -108,6 +118,6 @@ def _names(template: str) -> list[str]:
     return [name for _, name, _, _ in string.Formatter().parse(template) if name]
 
 
-def say(text: Any) -> None:
+def say(text: Any, end: str = "\n") -> None:
     """Print at once, so that a log file is never behind."""
-    print(text, flush=True)
+    print(text, end=end, flush=True)

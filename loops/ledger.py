@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from loops.manifest import Manifest
 from loops.plan import Plan, Step
 from loops.provenance import provenance
-from loops.store import Manifest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -176,12 +176,15 @@ class Runner:
             os.replace(draft, link)
 
     def _unlink_others(self, plan: Plan) -> None:
-        """Remove the links of another plan: what a name points at is this plan's, or is not there yet."""
+        """Remove another plan's links and orders: what a name points at is this plan's, or is not there yet."""
         wanted = {self.run_dir / step.id: step.key for step in plan.steps}
         wanted |= {self.run_dir / "final" / name: step.key for name, step in plan.carried.items()}
         for link in self.run_dir.glob("*/*"):
             if link.is_symlink() and os.path.basename(os.readlink(link)) != wanted.get(link):
                 link.unlink(missing_ok=True)
+        for order in self.run_dir.glob("orders/*.json"):
+            if order.stem.rpartition("-")[2] not in wanted.values():
+                order.unlink(missing_ok=True)
 
 
 def _places(plan: Plan) -> dict[str, list[Step]]:

@@ -1,33 +1,22 @@
 """Finished steps by key, each whole or absent.
 
 The one decision: an artifact is written aside, flushed to disk, given its manifest last, and renamed into place.
-"Half an artifact" is not a state that exists, and whoever renames first has made it.
+"Half an artifact" is not a state that exists, and whoever renames first has made it. One whose files are not any more
+those that were made is absent, and is replaced when it has been made again.
 """
 
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-MANIFEST = "manifest.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What a finished step was. ``files`` maps each file's relative path to its size in bytes and its sha256."""
-
-    key: str
-    stage: dict[str, Any]
-    inputs: dict[str, str]
-    metrics: dict[str, float]
-    seconds: float
-    provenance: dict[str, Any]
-    files: dict[str, dict[str, Any]]
+from loops import manifest
+from loops.claims import SIGN, claim
+from loops.errors import StepFailed
+from loops.manifest import MANIFEST, Manifest
 
 
 class Store:
@@ -41,23 +30,52 @@ class Store:
         return self.root / "artifacts" / key[:2] / key
 
     def read(self, key: str) -> Manifest | None:
-        """The manifest of a finished step, or None if there is none."""
-        try:
-            return Manifest(**json.loads((self.path(key) / MANIFEST).read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return None
+        """The manifest of a finished step, or None if there is none or its files are seen to be damaged."""
+        found, damage = self._look(key, deep=False)
+        return None if damage else found
 
-    def draft(self, key: str, resume: bool) -> Path:
-        """A directory to write in: what an interrupted attempt left there if ``resume``, else empty."""
-        draft = self.root / "drafts" / key
-        if draft.exists() and not resume:
-            shutil.rmtree(draft)
-        draft.mkdir(parents=True, exist_ok=True)
-        return draft
+    def damage(self, key: str, deep: bool = False) -> list[str]:
+        """What is wrong with an artifact, a line a file; nothing is wrong with one that is not there."""
+        return self._look(key, deep)[1]
+
+    def keys(self) -> list[str]:
+        """Those of all artifacts that have a manifest."""
+        return sorted(path.parent.name for path in self.root.glob(f"artifacts/*/*/{MANIFEST}"))
+
+    def condemn(self, key: str) -> None:
+        """Make an artifact absent. Its files stay until it has been made again."""
+        (self.path(key) / MANIFEST).unlink(missing_ok=True)
+
+    @contextmanager
+    def claim(self, key: str, resumes: str | None = None) -> Iterator[Path | None]:
+        """Hold a step for this process.
+
+        Args:
+            resumes: the code that goes on with what an attempt before has left, if the same code has left it; None for
+                a stage that begins anew.
+
+        Yields:
+            A directory to write in; None if the step is done, perhaps by another process, for which this one has
+            waited.
+        """
+        with claim(self.root / "drafts" / key, done=lambda: self.read(key) is not None) as draft:
+            if draft is not None:
+                if resumes is None or (draft / SIGN).read_text(encoding="utf-8") != resumes:
+                    _empty(draft)
+                (draft / SIGN).write_text(resumes or "", encoding="utf-8")
+            yield draft
 
     def commit(self, draft: Path, manifest: Manifest) -> None:
-        """Make the draft an artifact. If another was quicker, its artifact stays and the draft is dropped."""
+        """Make the draft an artifact. If another was quicker, its artifact stays and the draft is dropped.
+
+        Raises:
+            StepFailed: another process has taken the draft over, for this one gave no signs of life.
+        """
         text = json.dumps(asdict(manifest), indent=1, allow_nan=False)
+        try:
+            (draft / SIGN).unlink()
+        except FileNotFoundError as gone:
+            raise StepFailed("this process seemed dead, so another one has taken the step over") from gone
         _sync_tree(draft)
         (draft / MANIFEST).write_text(text, encoding="utf-8")
         _sync_tree(draft)
@@ -69,33 +87,26 @@ class Store:
             if self.read(manifest.key) is not None:
                 shutil.rmtree(draft)
                 return
-            shutil.rmtree(target)  # what an interrupted deletion has left: no artifact
+            shutil.rmtree(target)  # damaged, or what an interrupted deletion has left: no artifact
             os.rename(draft, target)
         _sync(target.parent)
 
-    @contextmanager
-    def claim(self, key: str) -> Iterator[None]:
-        """Hold a step for this process. The operating system lets go of it when the process dies, however it dies."""
-        from filelock import FileLock
-
-        claims = self.root / "claims"
-        claims.mkdir(parents=True, exist_ok=True)
-        with FileLock(claims / f"{key}.lock"):
-            yield
+    def _look(self, key: str, deep: bool) -> tuple[Manifest | None, list[str]]:
+        try:
+            found = manifest.read(self.path(key))
+        except ValueError as wrong:
+            return None, [str(wrong)]
+        return found, manifest.damage(self.path(key), found, deep) if found else []
 
 
-def inventory(directory: Path) -> dict[str, dict[str, Any]]:
-    """Size and sha256 of every file below the directory, by relative path."""
-    files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != MANIFEST)
-    return {
-        path.relative_to(directory).as_posix(): {"size": path.stat().st_size, "sha256": sha256(path)} for path in files
-    }
-
-
-def sha256(path: Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _empty(directory: Path) -> None:
+    for path in directory.iterdir():
+        if path.name == SIGN:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _sync_tree(directory: Path) -> None:

@@ -13,8 +13,8 @@ from threading import Thread
 from typing import Protocol
 
 from loops.ledger import Finished, Ledger
+from loops.manifest import Manifest
 from loops.plan import Plan, Step
-from loops.store import Manifest
 
 GROUP = 50
 """At most so many steps are told together; those of a group that was cut off are told again."""

@@ -13,15 +13,16 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from typing import Any
 
 from loops.errors import StepFailed
 from loops.fingerprint import canonical, step_key
+from loops.manifest import Manifest, inventory
 from loops.provenance import code_hash, provenance
-from loops.stage import build, signature
-from loops.store import Manifest, Store, inventory
+from loops.stage import Stage, build, signature
+from loops.store import Store
 
 SCRATCH = "scratch"
 """A directory that a stage may keep in its draft for its own resuming; it is never part of the artifact."""
@@ -37,23 +38,37 @@ def work(path: Path) -> None:
     log = Path(order["log"])
     log.parent.mkdir(parents=True, exist_ok=True)
     store = Store(Path(order["store"]))
-    with stderr_to(log), store.claim(order["key"]):
-        if store.read(order["key"]) is not None:
-            return
+    with stderr_to(log):
         try:
-            _make(order, store)
+            stage = _stage(order)
+            resumes = code_hash(type(stage)) if getattr(stage, "RESUMES", False) else None
+            with store.claim(order["key"], resumes) as draft:
+                if draft is not None:
+                    _make(order, stage, store, draft)
         except Exception as failure:
-            traceback.print_exc()
+            with suppress(OSError):  # the disk is full, perhaps
+                traceback.print_exc()
             raise StepFailed(f"{type(failure).__name__}: {failure}") from None
 
 
-def _make(order: dict[str, Any], store: Store) -> None:
-    stage = build(order["stage"], order["step"])
+def _stage(order: dict[str, Any]) -> Stage:
+    """
+    Raises:
+        ValueError: it is not what was planned.
+    """
+    stage: Stage = build(order["stage"], order["step"])
     if step_key(stage, order["inputs"]) != order["key"]:
         raise ValueError("what it computes has changed since it was planned (a file, or the code); plan again")
+    return stage
+
+
+def _make(order: dict[str, Any], stage: Stage, store: Store, draft: Path) -> None:
     wanted = signature(stage)
+    for name, key in order["inputs"].items():
+        if store.read(key) is None:
+            wrong = "; ".join(store.damage(key)) or "it is gone"
+            raise ValueError(f"its input {name} is damaged: {store.path(key)}: {wrong}. The next run makes it again")
     inputs = {name: wanted.inputs[name](store.path(key)) for name, key in order["inputs"].items()}
-    draft = store.draft(order["key"], resume=getattr(stage, "RESUMES", False))
     begun = time.monotonic()
     metrics = stage(**inputs, out=wanted.output(draft))
     seconds = time.monotonic() - begun

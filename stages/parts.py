@@ -44,7 +44,7 @@ def write_parts(
 
 def waves(rows: int, part: int) -> int:
     """How many parts of so many answers an engine is asked for at once that decodes ``rows`` together: several times as
-    many, so that others can take the place of those that end. A step that is killed loses as much."""
+    many, so that others can take the place of those that end."""
     return max(1, 8 * rows // part)
 
 

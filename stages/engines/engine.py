@@ -1,8 +1,8 @@
 """What a stage asks of an engine that generates text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from stages.artifacts import Model
 
@@ -32,6 +32,17 @@ class Request:
     seeds: list[int]
 
 
+class Answer(NamedTuple):
+    """The generated ids of one answer, and whose it is: the places of its request and of its seed in that request.
+
+    It ends with an end-of-turn id if the model ended it, and without one if it was cut off.
+    """
+
+    request: int
+    seed: int
+    ids: list[int]
+
+
 @runtime_checkable
 class Engine(Protocol):
     """Generates answers. Which engine, and how it batches, never changes what is drawn from."""
@@ -40,8 +51,6 @@ class Engine(Protocol):
     def rows(self) -> int:
         """How many answers it decodes together; it likes to be asked for several times as many."""
 
-    def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> list[list[list[int]]]:
-        """For each request, in order, one list of generated ids for each seed.
-
-        An answer ends with an end-of-turn id if the model ended it, and without one if it was cut off.
-        """
+    def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> Iterator[Answer]:
+        """An answer for each seed of each request, each as soon as it has ended: what was handed over is not lost with
+        what was being written beside it."""

@@ -4,11 +4,11 @@ The one decision: a row draws from its own seeded stream, so what it says depend
 that runs beside it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stages.artifacts import Model
-from stages.engines.engine import Request, Sampling
+from stages.engines.engine import Answer, Request, Sampling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class HF:
         if self.rows < 1:
             raise ValueError(f"rows must be at least 1, not {self.rows}")
 
-    def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> list[list[list[int]]]:
+    def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> Iterator[Answer]:
         """See Engine.generate."""
         from stages.engines.decode import decode
         from stages.engines.models import end_of_turn, load_model

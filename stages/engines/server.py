@@ -5,7 +5,7 @@ answers of other weights would be kept under a key that is not theirs. It is ask
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -13,8 +13,11 @@ from typing import Any
 
 from stages.artifacts import Model
 from stages.engines.client import Client
-from stages.engines.engine import Request, Sampling
+from stages.engines.engine import Answer, Request, Sampling
 from stages.progress import progress
+
+Whose = tuple[int, int]
+"""The places of a request and of a seed in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +59,7 @@ class Server:
                 f"the server's key is to be in the environment variable {self.key_variable}: it is not set"
             )
 
-    def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> list[list[list[int]]]:
+    def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> Iterator[Answer]:
         """See Engine.generate.
 
         Raises:
@@ -67,13 +70,13 @@ class Server:
 
         client, ends = self._client(), end_of_turn(model)
         asked = {"model": _name(client, model), **self._words(ends, sampling)}
-        bodies = [
-            {**asked, "prompt": request.prompt} | ({"seed": seed % 2**63} if self.seeds else {})
-            for request in requests
-            for seed in request.seeds
-        ]
-        answers = iter([self._ids(choice, model, ends) for choice in self._choices(client, bodies)])
-        return [[next(answers) for _ in request.seeds] for request in requests]
+        bodies = {
+            (index, place): {**asked, "prompt": request.prompt} | ({"seed": seed % 2**63} if self.seeds else {})
+            for index, request in enumerate(requests)
+            for place, seed in enumerate(request.seeds)
+        }
+        for whose, choice in self._choices(client, bodies):
+            yield Answer(*whose, self._ids(choice, model, ends))
 
     def _client(self) -> Client:
         return Client(
@@ -106,18 +109,17 @@ class Server:
             raise ValueError(f"{self.url} gives no token ids: it does not know vLLM's words, so say extended: false")
         return list(choice["token_ids"])
 
-    def _choices(self, client: Client, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """What is chosen for each body, in order, ``rows`` at a time; where one fails no others are begun."""
+    def _choices(self, client: Client, bodies: Mapping[Whose, Any]) -> Iterator[tuple[Whose, dict[str, Any]]]:
+        """What is chosen for each body, ``rows`` at a time; where one fails no others are begun."""
         with ThreadPoolExecutor(self.rows) as pool, progress("asking", len(bodies), "answers") as bar:
-            replies = [pool.submit(client.post, "completions", body) for body in bodies]
+            replies = {pool.submit(client.post, "completions", body): whose for whose, body in bodies.items()}
             try:
                 for reply in as_completed(replies):
-                    reply.result()
+                    yield replies[reply], reply.result()["choices"][0]
                     bar.update()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        return [reply.result()["choices"][0] for reply in replies]
 
 
 def _name(client: Client, model: Model) -> str:

@@ -6,13 +6,13 @@ in the last digits, and a draw that falls on a border may fall on its other side
 the same seed gives another answer from the same distribution, and another on a GPU than on a CPU.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 from stages.artifacts import Model
-from stages.engines.engine import Request, Sampling
+from stages.engines.engine import Answer, Request, Sampling
 from stages.progress import progress
 
 
@@ -44,22 +44,24 @@ class VLLM:
         if find_spec("vllm") is None:
             raise ValueError("vLLM is not installed in this environment: say `make setup-vllm`, or take engine=hf")
 
-    def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> list[list[list[int]]]:
+    def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> Iterator[Answer]:
         """See Engine.generate. An answer is cut off, too, where prompt and answer fill the context."""
         from stages.engines.models import end_of_turn
         from stages.engines.vllm_process import living
 
-        seeded = [(request.prompt, seed) for request in requests for seed in request.seeds]
+        places = [(index, place) for index, request in enumerate(requests) for place in range(len(request.seeds))]
         ends = end_of_turn(model)
-        with living(model, self) as llm:
-            llm.enqueue(
-                [{"prompt_token_ids": prompt} for prompt, _ in seeded],
-                [_parameters(seed, ends, sampling) for _, seed in seeded],
+        with living(model, self) as llm, progress("decoding", len(places), "answers") as bar:
+            known = llm.enqueue(
+                [{"prompt_token_ids": requests[index].prompt} for index, _ in places],
+                [_parameters(requests[index].seeds[place], ends, sampling) for index, place in places],
                 use_tqdm=False,
             )
-            outputs = llm.wait_for_completion(use_tqdm=_bar)
-        answers = iter([list(output.outputs[0].token_ids) for output in outputs])
-        return [[next(answers) for _ in request.seeds] for request in requests]
+            asked = {name.split("-")[0]: place for name, place in zip(known, places, strict=True)}
+            while llm.llm_engine.has_unfinished_requests():
+                for output in llm.llm_engine.step():
+                    bar.update(1)
+                    yield Answer(*asked[output.request_id], list(output.outputs[0].token_ids))
 
 
 def _parameters(seed: int, ends: list[int], sampling: Sampling) -> Any:
@@ -77,7 +79,3 @@ def _parameters(seed: int, ends: list[int], sampling: Sampling) -> Any:
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
-
-
-def _bar(*, total: int, **_theirs: Any) -> Any:
-    return progress("decoding", total, "answers")

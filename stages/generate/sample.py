@@ -6,6 +6,7 @@ answer is drawn whatever is drawn beside it, before it, or on resuming.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 from stages.artifacts import Completions, Model, Prompts, Row
@@ -54,16 +55,16 @@ class Sample:
         size = max(1, PART // self.n)
 
         def answers(rows: list[Row]) -> list[list[Row]]:
-            return self._answers(rows, policy)
+            return self._answers(rows, policy, out.scratch)
 
         together = waves(self.engine.rows, PART)
         rows = prompts.rows(["prompt_id", "prompt"])
         write_parts(out, rows, answers, size=size, together=together, what="sampling", total=len(prompts))
         return self._metrics(out)
 
-    def _answers(self, rows: list[Row], policy: Model) -> list[list[Row]]:
+    def _answers(self, rows: list[Row], policy: Model, kept: Path) -> list[list[Row]]:
         seeds = [[derive("sample", self.seed, row["prompt_id"], index) for index in range(self.n)] for row in rows]
-        drawn = draw(self.engine, policy, [row["prompt"] for row in rows], seeds, self._sampling())
+        drawn = draw(self.engine, policy, [row["prompt"] for row in rows], seeds, self._sampling(), kept)
         return [
             [
                 {

@@ -94,9 +94,8 @@ class SelfInstruct:
             seeds = [derive("self-instruct", self.seed, wave, place) for place in range(WAVE)]
             asked = [self._request(random.Random(seed), given, invented) for seed in seeds]
             conversations = [[{"role": "user", "content": text}] for text in asked]
-            drawn = [
-                one[0] for one in draw(self.engine, policy, conversations, [[seed] for seed in seeds], self._sampling())
-            ]
+            each = [[seed] for seed in seeds]
+            drawn = [one[0] for one in draw(self.engine, policy, conversations, each, self._sampling(), out.scratch)]
             draft = kept.with_suffix(".draft")
             draft.write_text(json.dumps([[answer.text, answer.ended] for answer in drawn]), encoding="utf-8")
             draft.replace(kept)

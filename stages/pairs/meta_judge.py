@@ -75,7 +75,7 @@ class MetaJudge:
     def _compared(self, rows: list[Row], judge: Model, scratch: Path) -> list[list[Row]]:
         valid = [[place for place, vote in enumerate(row["votes"]) if vote is not None] for row in rows]
         duels = [list(combinations(places, 2)) for places in valid]
-        said = iter(self._said(rows, duels, judge))
+        said = iter(self._said(rows, duels, judge, scratch))
         pairs = []
         for row, places, own in zip(rows, valid, duels, strict=True):
             outcomes = [winner(next(said), next(said)) for _ in own]
@@ -96,7 +96,9 @@ class MetaJudge:
             return []
         return [self._pair(row, best, worst, margin, judge)]
 
-    def _said(self, rows: Sequence[Row], duels: Sequence[Sequence[tuple[int, int]]], judge: Model) -> list[str | None]:
+    def _said(
+        self, rows: Sequence[Row], duels: Sequence[Sequence[tuple[int, int]]], judge: Model, kept: Path
+    ) -> list[str | None]:
         """What the meta-judge said of each duel, in both orders."""
         from stages.engines.models import load_tokenizer
 
@@ -108,7 +110,7 @@ class MetaJudge:
             for first, second in (order for duel in own for order in (duel, duel[::-1])):
                 asked.append(filled(self.question, tokenizer, **shown, first=words[first], second=words[second]))
                 seeds.append([derive("meta", self.seed, row["prompt_id"], first, second)])
-        drawn = [answers[0] for answers in draw(self.engine, judge, asked, seeds, self._sampling())]
+        drawn = [answers[0] for answers in draw(self.engine, judge, asked, seeds, self._sampling(), kept)]
         return [read_label(answer.text, "Winner", LABELS) if answer.ended else None for answer in drawn]
 
     def _sampling(self) -> Sampling:

@@ -13,7 +13,7 @@ from stages.engines.quote import without_control
 from stages.parts import write_parts
 from stages.score.summary import summary
 
-PART = 256
+PART = 64
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from stages.artifacts import Completions, Model, Row, Scores
 from stages.parts import write_parts
 from stages.score.summary import label_source, summary
 
-PART = 256
+PART = 64
 """Answers that are scored and written as one part."""
 REPEATED = 8
 """Answers that are scored twice, together and alone, to measure the noise of a score."""

@@ -7,6 +7,7 @@ votes has no score. Only what the judge itself wrote is read.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil
+from pathlib import Path
 from statistics import fmean
 from typing import ClassVar
 
@@ -74,7 +75,7 @@ class Judge:
         """
 
         def scored(rows: list[Row]) -> list[list[Row]]:
-            return [[row] for row in self._scored(rows, judge)]
+            return [[row] for row in self._scored(rows, judge, out.scratch)]
 
         size = max(1, PART // self.votes)
         together = waves(self.engine.rows, PART)
@@ -88,10 +89,10 @@ class Judge:
             "votes_invalid": sum(vote is None for vote in votes),
         }
 
-    def _scored(self, rows: list[Row], judge: Model) -> list[Row]:
+    def _scored(self, rows: list[Row], judge: Model, kept: Path) -> list[Row]:
         found: list[Row] = [{"null_reason": self._why_not(row, judge)} for row in rows]
         asked_for = [place for place, one in enumerate(found) if one["null_reason"] is None]
-        judgements = self._judgements([rows[place] for place in asked_for], judge)
+        judgements = self._judgements([rows[place] for place in asked_for], judge, kept)
         for place, judged in zip(asked_for, judgements, strict=True):
             found[place] = self._verdict(judged)
         source = [label_source(row, judge) for row in rows]
@@ -113,13 +114,13 @@ class Judge:
         shown = {"question": transcript(row["prompt"]), "response": row["completion"][0]["content"]}
         return filled(self.rubric, load_tokenizer(judge), **shown)
 
-    def _judgements(self, rows: list[Row], judge: Model) -> list[list[Drawn] | str]:
+    def _judgements(self, rows: list[Row], judge: Model, kept: Path) -> list[list[Drawn] | str]:
         asked = [self._asked(row, judge) for row in rows]
         seeds = [
             [derive("judge", self.seed, row["prompt_id"], row["sample"], vote) for vote in range(self.votes)]
             for row in rows
         ]
-        return draw_each(self.engine, judge, asked, seeds, self._sampling())
+        return draw_each(self.engine, judge, asked, seeds, self._sampling(), kept)
 
     def _sampling(self) -> Sampling:
         return Sampling(temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens)

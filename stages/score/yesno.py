@@ -15,7 +15,7 @@ from stages.engines.quote import check_template, filled, transcript
 from stages.parts import write_parts
 from stages.score.summary import label_source, summary
 
-PART = 256
+PART = 64
 
 
 @dataclass(frozen=True, kw_only=True)

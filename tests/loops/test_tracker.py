@@ -1,5 +1,14 @@
 """MLflow on a local file: what is told, once, and that a server that is down never fails a step."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+
 import pytest
 
 from loops.executors import Inline
@@ -7,7 +16,7 @@ from loops.plan import unroll
 from loops.recipe import load
 from loops.runner import Runner
 from loops.store import Store
-from loops.tracker import MLflow
+from loops.tracker import MLflow, Silent
 from tests.loops.recipes import toy
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -82,9 +91,6 @@ def test_a_step_that_was_being_told_when_the_runner_died_is_told_whole(tmp_path)
 
 
 def test_a_server_that_never_answers_holds_nothing_up_for_long(tmp_path, capsys):
-    import socket
-    import time
-
     with socket.create_server(("127.0.0.1", 0)) as silent:
         plan = unroll(load(toy()))
         tracker = MLflow(uri=f"http://127.0.0.1:{silent.getsockname()[1]}", experiment="test", patience=1)
@@ -107,7 +113,6 @@ def test_steps_that_gather_are_told_together_in_many_groups_and_each_once(tmp_pa
 
 def test_no_step_waits_for_a_server_that_never_answers(tmp_path):
     """The steps are done before the runner begins to wait for what is still to be told."""
-    import socket
 
     class Watched(MLflow):
         def end(self, status):
@@ -125,3 +130,64 @@ def test_a_server_that_is_down_costs_a_warning_and_no_step(tmp_path, capsys):
     run(tmp_path, "http://127.0.0.1:9")
     assert (tmp_path / "run/final/total/number.json").exists()
     assert "the loop goes on without it" in capsys.readouterr().err
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A real MLflow server on loopback, in a process group of its own, and the file that it writes to."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    file, url = f"sqlite:///{tmp_path}/mlflow.db", f"http://127.0.0.1:{port}"
+    words = ["server", "--backend-store-uri", file, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", *words, "--artifacts-destination", str(tmp_path / "mlflow")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        try:
+            urllib.request.urlopen(f"{url}/health").close()
+            break
+        except OSError:
+            time.sleep(0.2)
+    yield running, url, file
+    with suppress(ProcessLookupError):
+        os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+
+
+class Signals(Silent):
+    """Sends a signal to the server when the second round has ended, or when everything has."""
+
+    def __init__(self, running, when, what):
+        self.running, self.when, self.what = running, when, what
+
+    def finished(self, step, manifest, artifact, cached):
+        if self.when == step.id:
+            os.killpg(self.running.pid, self.what)
+
+    def end(self, status):
+        if self.when == "end":
+            os.killpg(self.running.pid, self.what)
+
+
+def test_a_server_that_hangs_at_the_end_or_dies_in_the_middle_costs_no_step_and_is_told_the_rest_the_next_time(
+    server, tmp_path, capsys
+):
+    running, url, file = server
+    faults = ((2, "end", signal.SIGSTOP), (5, "round-03/add", signal.SIGKILL))
+    for rounds, when, what in faults:
+        plan, tracker = unroll(load(toy(rounds=rounds))), MLflow(uri=url, experiment="test", patience=2)
+        trackers = [Signals(running, when, what), tracker]
+        Runner(Store(tmp_path / "store"), Inline(), trackers, tmp_path / "run").run(plan)
+        assert (tmp_path / f"run/round-0{rounds}/add/number.json").exists()
+        assert "the loop goes on without it" in capsys.readouterr().err
+        os.killpg(running.pid, signal.SIGCONT)
+    for rounds in (2, 5):
+        run(tmp_path, file, rounds=rounds)
+    client, parents, _ = runs(file)
+    assert [parent.info.status for parent in parents] == ["FINISHED"] * 2
+    told = [[point.step for point in client.get_metric_history(one.info.run_id, "add/value")] for one in parents]
+    assert sorted(told) == [[1, 2], [1, 2, 3, 4, 5]]

@@ -128,14 +128,18 @@ class DieOnce:
 
 @dataclass(frozen=True, kw_only=True)
 class Slow:
-    """Takes its time."""
+    """Takes its time. ``trace`` is a file that gets a line when it has."""
 
     seconds: float = field(compare=False)
+    trace: str = field(default="", compare=False)
 
     def __call__(self, *, out: Number) -> dict[str, float]:
         (out.path / "half").write_text("written")
         time.sleep(self.seconds)
         (out.path / "half").unlink()
+        if self.trace:
+            with Path(self.trace).open("a") as file:
+                file.write("made\n")
         return out.write(1.0)
 
 

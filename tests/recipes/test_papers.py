@@ -1,26 +1,16 @@
 """Every other recipe, and the crossings, for two real rounds on the tiny model; a judge must be taught first."""
 
 import json
-import shutil
 import subprocess
 
 import pytest
 
-from tests.recipes.tiny import JUDGES, ROOT, command, environment, schooling
-
-CROSSINGS = sorted((ROOT / "tests/recipes/crossings").glob("*.yaml"))
-RECIPES = [*sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml")), *(path.stem for path in CROSSINGS)]
+from tests.recipes.tiny import RECIPES, command, environment, words
 
 
 def run(recipe, place, model, *more):
-    (place / "recipes").mkdir(exist_ok=True)
-    for path in CROSSINGS:
-        shutil.copy(path, place / "recipes")
-    unsure = ["+round.judge.stage.min_mass=0"] if recipe in ("scir", "self_rewarding_agreeing") else []
-    more = [*(schooling(place) if recipe in JUDGES else []), *unsure, *more]
-    return subprocess.run(
-        command(recipe, model, *more), cwd=place, env=environment(), capture_output=True, text=True, timeout=600
-    )
+    chosen = command(recipe, model, *words(recipe, place), *more)
+    return subprocess.run(chosen, cwd=place, env=environment(), capture_output=True, text=True, timeout=600)
 
 
 def manifests(place, recipe):

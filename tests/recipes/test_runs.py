@@ -4,12 +4,12 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
-import time
+from itertools import chain, cycle
 
 import pytest
 
+from tests.recipes.chaos import SIGNALS, Loop, campaign, damage, full_disk, jumping_clock, read_only
 from tests.recipes.tiny import artifacts, command, environment
 
 
@@ -98,50 +98,12 @@ def test_another_beta_runs_exactly_what_is_downstream(again, tiny_model_path):
     assert made(done.stdout) == ["round-01/train", "round-01/answer", "round-01/probe"]
 
 
-def test_killed_in_the_middle_of_each_step_it_ends_with_the_same_bytes(finished, tiny_model_path, tmp_path):
-    """kill -9 of the whole process group when a step's draft has come to be, step after step, then the same command."""
-    generator, drafts, met, killed = random.Random(0), tmp_path / "store/drafts", set(), set()
-    long, sampled = (
-        {os.path.basename(os.readlink(link)) for link in (finished[0] / "runs/dice").glob(f"*/{node}")}
-        for node in ("train", "generate")
-    )
-    while True:
-        running = subprocess.Popen(
-            command("dice", tiny_model_path),
-            cwd=tmp_path,
-            env=environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        key = new_draft(running, drafts, met)
-        if key is None:
-            _, told = running.communicate(timeout=600)
-            assert running.returncode == 0, told
-            break
-        if key in sampled:
-            wait_for_part(drafts / key)
-        time.sleep(generator.random() if key in long else 0)
-        os.killpg(running.pid, signal.SIGKILL)
-        running.communicate()
-        met.add(key)
-        killed |= {key} if (drafts / key).exists() else set()
-    assert long | sampled < killed
-    assert len(killed) >= 15, "most steps are to be met in the middle"
-    assert artifacts(tmp_path / "store") == artifacts(finished[0] / "store")
-    assert not list(drafts.iterdir())
-
-
-def wait_for_part(draft):
-    """Until the first of a sampling's three parts is written, so that there is something to resume from."""
-    while draft.exists() and not (draft / "part-00000.parquet").exists():
-        pass
-
-
-def new_draft(running, drafts, met):
-    """The key of a draft that no kill has met yet, as soon as there is one; None if the run ends before."""
-    while running.poll() is None:
-        for name in os.listdir(drafts) if drafts.exists() else []:
-            if name not in met:
-                return name
-    return None
+def test_whatever_strikes_it_step_after_step_the_same_command_ends_with_the_same_bytes(
+    finished, tiny_model_path, tmp_path
+):
+    loop = Loop(recipe="dice", model=tiny_model_path, place=tmp_path, generator=random.Random(0))
+    others = [full_disk, read_only, damage, jumping_clock, full_disk, damage]
+    faults = chain.from_iterable(zip(cycle(SIGNALS), chain(others, cycle(SIGNALS)), strict=False))
+    campaign(loop, faults, artifacts(finished[0] / "store"))
+    assert len(loop.met) >= 12, "most steps are to be met in the middle"
+    assert set(loop.struck) >= {"full disk", "read-only store", "damaged file", "jumping clock", "SIGTERM"}

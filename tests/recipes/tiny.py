@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,6 +24,8 @@ SMALL = [
     "+materials.probe_pairs.stage.limit=8",
     "+materials.probe_prompts.stage.limit=4",
 ]
+CROSSINGS = sorted((ROOT / "tests/recipes/crossings").glob("*.yaml"))
+RECIPES = [*sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml")), *(path.stem for path in CROSSINGS)]
 JUDGES = ("self_rewarding", "meta_rewarding", "self_rewarding_agreeing")
 RUBRIC = "Grade it. <question>{question}</question> <response>{response}</response> Score:"
 WORDS = [
@@ -46,6 +49,15 @@ WORDS = [
 def command(recipe: str, model: Path, *more: str) -> list[str]:
     chosen = [f"recipes={recipe}", "model=local", f"model_path={model}", "tracker=silent", *SMALL, *more]
     return [sys.executable, "-m", "loops", *chosen]
+
+
+def words(recipe: str, place: Path) -> list[str]:
+    """What else a recipe must be told to work with a model that knows nothing; crossings are put where it looks."""
+    (place / "recipes").mkdir(exist_ok=True)
+    for path in CROSSINGS:
+        shutil.copy(path, place / "recipes")
+    unsure = ["+round.judge.stage.min_mass=0"] if recipe in ("scir", "self_rewarding_agreeing") else []
+    return [*(schooling(place) if recipe in JUDGES else []), *unsure]
 
 
 def schooling(folder: Path) -> list[str]:

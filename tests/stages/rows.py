@@ -31,3 +31,11 @@ def pair(prompt_id, prompt="question", chosen="a good answer", rejected="a bad o
 
 def prompt(prompt_id, text):
     return {"prompt_id": prompt_id, "prompt": [{"role": "user", "content": text}]}
+
+
+def answered(engine, model, requests, sampling):
+    """What an engine answers, in the requests' order, each answer once."""
+    found = {answer[:2]: answer.ids for answer in engine.generate(model, requests, sampling)}
+    asked = [(i, place) for i, request in enumerate(requests) for place in range(len(request.seeds))]
+    assert sorted(found) == asked
+    return [[found[i, place] for place in range(len(request.seeds))] for i, request in enumerate(requests)]

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from stages.artifacts import Demonstrations, Pairs, Prompts
+from stages.engines.engine import Answer
 from stages.generate.chunk import Chunk
 from stages.generate.novelty import Novelty, broken_rule, first_task
 from stages.generate.self_instruct import WAVE, SelfInstruct
@@ -64,7 +65,8 @@ class Scripted:
 
     def generate(self, model, requests, sampling):
         self.asked += [self.tokenizer.decode(request.prompt) for request in requests]
-        return [[[*self.tokenizer(next(self.lines)).input_ids, self.tokenizer.eos_token_id]] for _ in requests]
+        for index, _ in enumerate(requests):
+            yield Answer(index, 0, [*self.tokenizer(next(self.lines)).input_ids, self.tokenizer.eos_token_id])
 
 
 NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]

@@ -8,7 +8,7 @@ import pytest
 from loops.fingerprint import fingerprint
 from stages.artifacts import Completions, Pairs, Scores
 from stages.engines.chat import prompt_tokens
-from stages.engines.engine import Engine
+from stages.engines.engine import Answer, Engine
 from stages.engines.hf import HF
 from stages.engines.models import end_of_turn, load_tokenizer
 from stages.engines.quote import JOINER
@@ -43,8 +43,7 @@ class Scripted:
 
     def generate(self, model, requests, sampling):
         tokenizer, (end, *_) = load_tokenizer(model), end_of_turn(model)
-        answers = []
-        for request in requests:
+        for index, request in enumerate(requests):
             self.asked.append(request.prompt)
             shown = tokenizer.decode(request.prompt)
             (key,) = (key for key in self.says if key in shown)
@@ -53,8 +52,7 @@ class Scripted:
             if isinstance(texts[0], Exception):
                 raise texts[0]
             assert len(texts) == len(request.seeds)
-            answers.append([self._ids(tokenizer, text, end) for text in texts])
-        return answers
+            yield from (Answer(index, place, self._ids(tokenizer, text, end)) for place, text in enumerate(texts))
 
     def _ids(self, tokenizer, text, end):
         if isinstance(text, Cut):

@@ -429,7 +429,7 @@ def test_a_prompt_of_which_nothing_can_be_compared_is_no_failure_of_the_judge(ar
     assert metrics == {"scored": 0, "null": 3, "null_nothing_to_compare": 3}
 
 
-@pytest.mark.parametrize(("stage", "n", "first"), [(yes_no, 4, 256), (pairwise, 2, 128)])
+@pytest.mark.parametrize(("stage", "n", "first"), [(yes_no, 1, 64), (pairwise, 2, 128)])
 def test_a_finished_part_is_kept(artifact, two_minds, stage, n, first):
     rows = [row for i in range(65) for row in answers(f"p{i}", [f"{WORDS[(i + j) % 12]} {i}" for j in range(n)])]
     every, _, whole = stage(artifact, two_minds, rows)

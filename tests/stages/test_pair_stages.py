@@ -5,6 +5,7 @@ import random
 import pytest
 
 from stages.artifacts import Pairs, Scores
+from stages.engines.engine import Answer
 from stages.pairs.agreeing import Agreeing
 from stages.pairs.bradley_terry import ratings
 from stages.pairs.candidates import Candidate, gathered
@@ -206,7 +207,8 @@ class Meta:
         texts = [self.tokenizer.decode(request.prompt) for request in requests]
         self.asked += texts
         said = ["It is better.\nWinner: " + ("A" if self.word in text.split("<second>")[0] else "B") for text in texts]
-        return [[[*self.tokenizer(text).input_ids, self.tokenizer.eos_token_id]] for text in said]
+        for index, text in enumerate(said):
+            yield Answer(index, 0, [*self.tokenizer(text).input_ids, self.tokenizer.eos_token_id])
 
 
 RUBRIC = "<question>{question}</question> <response>{response}</response> Score:"
@@ -254,7 +256,8 @@ def test_judgements_that_nobody_tells_apart_or_that_give_the_same_score_make_no_
 def test_what_the_meta_judge_did_not_say_in_its_place_counts_for_nobody(artifact, tiny_model):
     class Mute(Meta):
         def generate(self, model, requests, sampling):
-            return [[[*self.tokenizer("Both are fine.").input_ids, self.tokenizer.eos_token_id]] for _ in requests]
+            said = [*self.tokenizer("Both are fine.").input_ids, self.tokenizer.eos_token_id]
+            return (Answer(index, 0, said) for index, _ in enumerate(requests))
 
     stage = MetaJudge(
         question=QUESTION, rubric=RUBRIC, temperature=0.7, max_new_tokens=64, seed=1, engine=Mute(tiny_model, "")

@@ -1,6 +1,8 @@
 """Sampling: seeds belong to answers, ends are honest, and a finished part is not drawn again."""
 
 import math
+from contextlib import suppress
+from itertools import islice
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from stages.engines.engine import Request, Sampling
 from stages.engines.hf import HF
 from stages.engines.models import end_of_turn, load_model, load_tokenizer
 from stages.generate.sample import Sample
-from tests.stages.rows import prompt
+from tests.stages.rows import answered, prompt
 
 QUESTIONS = [prompt(f"p{i}", text) for i, text in enumerate(["Hi", "Name three rivers.", "What is 2 + 2? Just say."])]
 
@@ -35,6 +37,29 @@ def test_an_answer_depends_on_its_seed_and_not_on_what_is_drawn_beside_it(artifa
     fewer, _ = draw(artifact, tiny_model, questions=QUESTIONS[1:])
     assert [row["completion_tokens"] for row in together] == [row["completion_tokens"] for row in apart]
     assert [row["completion_tokens"] for row in together[3:]] == [row["completion_tokens"] for row in fewer]
+
+
+def test_no_answer_that_had_ended_before_a_kill_is_drawn_again(artifact, tiny_model):
+    asked = []
+
+    class Dies(HF):
+        def generate(self, model, requests, sampling):
+            asked.append(sum(len(request.seeds) for request in requests))
+            yield from islice(super().generate(model, requests, sampling), Dies.lives)
+            if Dies.lives < asked[-1]:
+                raise KeyboardInterrupt
+
+    questions = [prompt(f"p{i}", f"Number {i}?") for i in range(40)]
+    whole, _ = draw(artifact, tiny_model, questions=questions)
+    stage = Sample(n=3, temperature=1.0, max_new_tokens=24, seed=1, engine=Dies(rows=8))
+    out = artifact(Completions)
+    for Dies.lives in (50, 30, 1000):
+        with suppress(KeyboardInterrupt):
+            stage(prompts=artifact(Prompts, questions), policy=tiny_model, out=out)
+        with (out.scratch / "answers.jsonl").open("a") as file:
+            file.write('["half a li')
+    assert asked == [63, 63 - 50, 57, 57 - 30], "parts of 21 prompts"
+    assert list(out.rows()) == whole
 
 
 def test_another_seed_draws_anew(artifact, tiny_model):
@@ -90,7 +115,7 @@ def generate(model, n, rows, prompts=None, temperature=1.0, max_new_tokens=24):
         for place, ids in enumerate(mixed_prompts() if prompts is None else prompts)
     ]
     sampling = Sampling(temperature=temperature, top_p=0.95, max_new_tokens=max_new_tokens)
-    answers = HF(rows=rows).generate(model, requests, sampling)
+    answers = answered(HF(rows=rows), model, requests, sampling)
     hook.remove()
     return answers, [shape for shape in shapes if shape[1] > 1], [shape[0] for shape in shapes if shape[1] == 1]
 

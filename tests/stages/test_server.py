@@ -21,6 +21,7 @@ from stages.engines.models import end_of_turn, load_tokenizer
 from stages.engines.server import Server
 from stages.engines.vllm_process import settings
 from stages.generate.sample import Sample
+from tests.stages.rows import answered
 
 FREE = Sampling(temperature=0.8, top_p=0.9, max_new_tokens=6)
 GREEDY = Sampling(temperature=0, top_p=1.0, max_new_tokens=24)
@@ -86,7 +87,7 @@ def server(tiny_model):
 
 
 def test_every_seed_has_its_answer_in_order(server, tiny_model):
-    answers = Server(url=server.url).generate(tiny_model, ASKED, FREE)
+    answers = answered(Server(url=server.url), tiny_model, ASKED, FREE)
     large = (2**64 - 1) % 2**63 % 300
     assert answers == [[[5, 6, 7, 1, 2], [5, 6, 7, 2, 2]], [[8, large, 2]]]
     body = server.bodies[0]
@@ -97,13 +98,13 @@ def test_every_seed_has_its_answer_in_order(server, tiny_model):
 def test_a_server_of_another_model_is_refused_before_it_is_asked(server, tiny_model):
     server.served = [{"id": "judge", "root": "/elsewhere"}]
     with pytest.raises(ValueError, match=rf"serves judge, but the step asks for the model {tiny_model.identity}"):
-        Server(url=server.url).generate(tiny_model, ASKED, FREE)
+        answered(Server(url=server.url), tiny_model, ASKED, FREE)
     assert server.times == []
 
 
 def test_a_busy_server_is_tried_again(server, tiny_model):
     server.failures = [503, 429, 500, 429]
-    answers = Server(url=server.url, rows=2).generate(tiny_model, ASKED, FREE)
+    answers = answered(Server(url=server.url, rows=2), tiny_model, ASKED, FREE)
     assert [len(of_one) for of_one in answers] == [2, 1]
     assert len(server.times) == 3 + 4
 
@@ -111,14 +112,14 @@ def test_a_busy_server_is_tried_again(server, tiny_model):
 def test_tries_come_to_an_end(server, tiny_model):
     server.failures = [429] * 9
     with pytest.raises(RuntimeError, match="completions answered 429"):
-        Server(url=server.url, retries=2, rows=1).generate(tiny_model, ASKED[1:], FREE)
+        answered(Server(url=server.url, retries=2, rows=1), tiny_model, ASKED[1:], FREE)
     assert len(server.times) == 3
 
 
 def test_a_request_that_is_refused_is_not_tried_again(server, tiny_model):
     server.failures = [400] * 9
     with pytest.raises(RuntimeError, match="completions answered 400"):
-        Server(url=server.url, rows=1).generate(tiny_model, ASKED[1:], FREE)
+        answered(Server(url=server.url, rows=1), tiny_model, ASKED[1:], FREE)
     assert len(server.times) == 1
 
 
@@ -126,7 +127,7 @@ def test_where_one_request_fails_no_others_are_begun(server, tiny_model):
     """Not even while an earlier one is still waited for."""
     asked = [Request(prompt=prompt, seeds=[1]) for prompt in (SLOW, REFUSED, *([[5]] * 30))]
     with pytest.raises(RuntimeError, match="completions answered 400"):
-        Server(url=server.url, rows=2).generate(tiny_model, asked, FREE)
+        answered(Server(url=server.url, rows=2), tiny_model, asked, FREE)
     assert len(server.times) < 30
 
 
@@ -135,19 +136,19 @@ def test_a_server_that_is_not_there_is_said_so(tiny_model):
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     with pytest.raises(RuntimeError, match=f"{url}/models was not to be had"):
-        Server(url=url, retries=1).generate(tiny_model, ASKED, FREE)
+        answered(Server(url=url, retries=1), tiny_model, ASKED, FREE)
 
 
 @pytest.mark.parametrize("rows", [1, 3])
 def test_no_more_requests_are_under_way_than_rows(rows, server, tiny_model):
     server.reply_after = 0.02
-    Server(url=server.url, rows=rows).generate(tiny_model, [Request(prompt=[5], seeds=list(range(12)))], FREE)
+    answered(Server(url=server.url, rows=rows), tiny_model, [Request(prompt=[5], seeds=list(range(12)))], FREE)
     assert server.most == rows
 
 
 def test_requests_begin_at_the_pace_and_so_do_further_tries(server, tiny_model):
     server.failures = [503, 503]
-    Server(url=server.url, per_minute=1200).generate(tiny_model, [Request(prompt=[5], seeds=list(range(6)))], FREE)
+    answered(Server(url=server.url, per_minute=1200), tiny_model, [Request(prompt=[5], seeds=list(range(6)))], FREE)
     assert len(server.times) == 8
     begun = sorted(server.times)
     assert begun[-1] - begun[0] >= 7 * 0.05 - 0.02
@@ -157,18 +158,18 @@ def test_requests_begin_at_the_pace_and_so_do_further_tries(server, tiny_model):
 def test_the_key_is_sent_and_never_told(server, tiny_model, monkeypatch):
     monkeypatch.setenv("MY_KEY", KEY)
     engine = Server(url=server.url, key_variable="MY_KEY", rows=1)
-    engine.generate(tiny_model, ASKED, FREE)
+    answered(engine, tiny_model, ASKED, FREE)
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
     server.failures = [401]
     with pytest.raises(RuntimeError, match="busy, Bearer \\.\\.\\.") as refused:
-        engine.generate(tiny_model, ASKED, FREE)
+        answered(engine, tiny_model, ASKED, FREE)
     assert KEY not in str(refused.value) + repr(engine)
 
 
 def test_a_server_of_the_bare_protocol_is_read_by_its_text(server, tiny_model):
     server.gives_ids = False
-    [[ids], *_] = Server(url=server.url, extended=False, seeds=False).generate(
-        tiny_model, [Request(prompt=[5], seeds=[1])], FREE
+    [[ids], *_] = answered(
+        Server(url=server.url, extended=False, seeds=False), tiny_model, [Request(prompt=[5], seeds=[1])], FREE
     )
     assert ids == [*load_tokenizer(tiny_model)("Hi there").input_ids, *end_of_turn(tiny_model)]
     assert set(server.bodies[0]) == {"model", "prompt", "max_tokens", "temperature", "top_p"}
@@ -177,7 +178,7 @@ def test_a_server_of_the_bare_protocol_is_read_by_its_text(server, tiny_model):
 def test_a_server_that_gives_no_ids_though_it_should_is_refused(server, tiny_model):
     server.gives_ids = False
     with pytest.raises(ValueError, match="extended: false"):
-        Server(url=server.url).generate(tiny_model, ASKED, FREE)
+        answered(Server(url=server.url), tiny_model, ASKED, FREE)
 
 
 @pytest.mark.parametrize(
@@ -258,15 +259,15 @@ def many(n):
 
 
 def test_vllm_serve_answers_greedily_as_transformers_does(vllm_url, wide_models):
-    assert Server(url=vllm_url).generate(wide_models[0], many(1), GREEDY) == HF().generate(
-        wide_models[0], many(1), GREEDY
+    assert answered(Server(url=vllm_url), wide_models[0], many(1), GREEDY) == answered(
+        HF(), wide_models[0], many(1), GREEDY
     )
 
 
 def test_vllm_serve_draws_each_answer_from_its_seed_and_ends_it_honestly(vllm_url, wide_models):
     engine, sampling = Server(url=vllm_url, rows=8), Sampling(temperature=2.0, top_p=0.9, max_new_tokens=6)
-    answers = engine.generate(wide_models[0], many(4), sampling)
-    assert engine.generate(wide_models[0], many(4)[3:5], sampling) == answers[3:5]
+    answers = answered(engine, wide_models[0], many(4), sampling)
+    assert answered(engine, wide_models[0], many(4)[3:5], sampling) == answers[3:5]
     ends = end_of_turn(wide_models[0])
     ended = [answer[-1] in ends for of_one in answers for answer in of_one]
     assert {True, False} == set(ended), "the test needs both"
@@ -277,4 +278,4 @@ def test_vllm_serve_draws_each_answer_from_its_seed_and_ends_it_honestly(vllm_ur
 
 def test_vllm_serve_is_refused_for_another_model(vllm_url, wide_models):
     with pytest.raises(ValueError, match="the step asks for the model"):
-        Server(url=vllm_url).generate(wide_models[1], many(1), GREEDY)
+        answered(Server(url=vllm_url), wide_models[1], many(1), GREEDY)

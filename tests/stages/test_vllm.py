@@ -19,7 +19,7 @@ from stages.engines.vllm import VLLM
 from stages.engines.vllm_probe import LENGTH, alike, says_the_same
 from stages.generate.sample import Sample
 from tests.recipes.tiny import command, environment
-from tests.stages.rows import prompt
+from tests.stages.rows import answered, prompt
 
 HAVE = find_spec("vllm") is not None
 real = pytest.mark.skipif(not HAVE, reason="vLLM is not installed in this environment: make setup-vllm")
@@ -69,17 +69,17 @@ def test_impossible_values_are_refused(fields):
 @real
 def test_an_answer_depends_on_its_seed_and_not_on_what_is_drawn_beside_it(engine, wide_models):
     model, asked = wide_models[0], requests(n=4)
-    answers = engine.generate(model, asked, FREE)
-    assert engine.generate(model, asked, FREE) == answers
-    assert engine.generate(model, asked[::-1], FREE)[::-1] == answers
-    assert engine.generate(model, asked[5:7], FREE) == answers[5:7]
+    answers = answered(engine, model, asked, FREE)
+    assert answered(engine, model, asked, FREE) == answers
+    assert answered(engine, model, asked[::-1], FREE)[::-1] == answers
+    assert answered(engine, model, asked[5:7], FREE) == answers[5:7]
     assert sum(len({tuple(answer) for answer in of_one}) > 1 for of_one in answers) > len(asked) / 2
 
 
 @real
 def test_greedy_answers_are_those_of_transformers(engine, wide_models):
     asked = requests(n=1)
-    assert engine.generate(wide_models[0], asked, GREEDY) == HF().generate(wide_models[0], asked, GREEDY)
+    assert answered(engine, wide_models[0], asked, GREEDY) == answered(HF(), wide_models[0], asked, GREEDY)
 
 
 @real
@@ -101,7 +101,7 @@ def test_tokens_are_drawn_as_often_as_they_are_likely(engine, wide_models):
 
     start, draws = [5, 6, 7, 8], 4000
     one = Sampling(temperature=0.7, top_p=1.0, max_new_tokens=1)
-    [answers] = engine.generate(wide_models[0], [Request(prompt=start, seeds=list(range(draws)))], one)
+    [answers] = answered(engine, wide_models[0], [Request(prompt=start, seeds=list(range(draws)))], one)
     with torch.inference_mode():
         logits = load_model(wide_models[0])(torch.tensor([start])).logits[0, -1]
     likely = (logits.float() / 0.7).softmax(-1)
@@ -114,12 +114,12 @@ def test_tokens_are_drawn_as_often_as_they_are_likely(engine, wide_models):
 @real
 def test_steps_with_the_same_weights_share_one_vllm_and_others_are_swapped_in(engine, wide_models):
     asked = requests(n=1)
-    first = engine.generate(wide_models[0], asked, GREEDY)
+    first = answered(engine, wide_models[0], asked, GREEDY)
     running = processes()
-    second = engine.generate(wide_models[1], asked, GREEDY)
-    assert second == HF().generate(wide_models[1], asked, GREEDY)
+    second = answered(engine, wide_models[1], asked, GREEDY)
+    assert second == answered(HF(), wide_models[1], asked, GREEDY)
     assert second != first
-    assert engine.generate(wide_models[0], asked, GREEDY) == first
+    assert answered(engine, wide_models[0], asked, GREEDY) == first
     assert processes() == running, "swapped, not replaced"
 
 
@@ -127,16 +127,16 @@ def test_steps_with_the_same_weights_share_one_vllm_and_others_are_swapped_in(en
 def test_where_a_swap_cannot_be_verified_vllm_is_replaced(engine, wide_models, monkeypatch):
     monkeypatch.setattr("stages.engines.vllm_probe.NEAR", 0.0)
     asked = requests(n=1, count=4)
-    engine.generate(wide_models[0], asked, GREEDY)
+    answered(engine, wide_models[0], asked, GREEDY)
     running = processes()
-    answers = engine.generate(wide_models[1], asked, GREEDY)
+    answers = answered(engine, wide_models[1], asked, GREEDY)
     assert not processes() & running
-    assert answers == HF().generate(wide_models[1], asked, GREEDY)
+    assert answers == answered(HF(), wide_models[1], asked, GREEDY)
 
 
 @real
 def test_training_gets_the_memory_back(engine, wide_models):
-    engine.generate(wide_models[0], requests(n=1, count=2), GREEDY)
+    answered(engine, wide_models[0], requests(n=1, count=2), GREEDY)
     assert processes()
     release()
     assert not processes()
@@ -149,7 +149,7 @@ from stages.engines.vllm import VLLM
 from tests.stages.test_vllm import GREEDY, Path, processes, requests, time
 
 if __name__ == "__main__":
-    VLLM(rows=4, context=256).generate(Model(Path(sys.argv[1])), requests(n=1, count=2), GREEDY)
+    list(VLLM(rows=4, context=256).generate(Model(Path(sys.argv[1])), requests(n=1, count=2), GREEDY))
     print("running", *processes(), flush=True)
     time.sleep(600)
 """
