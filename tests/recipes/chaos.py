@@ -22,6 +22,7 @@ from pathlib import Path
 
 import psutil
 
+from loops.claims import living_maker
 from tests.recipes.tiny import RECIPES, artifacts, command, environment, words
 
 Running = subprocess.Popen[str]
@@ -86,11 +87,11 @@ class Loop:
         return not self.whole
 
     def until_it_makes_something(self, running: Running) -> str | None:
-        """The key of a step that was not met yet, as soon as it has a draft; None if the loop ends before."""
+        """The key of a step that was not met yet, as soon as somebody makes it; None if the loop ends before."""
         while running.poll() is None:
             with suppress(FileNotFoundError):
                 for key in set(os.listdir(self.store / "drafts")) - self.met:
-                    if not key.startswith("."):
+                    if not key.startswith(".") and living_maker(self.store / "drafts" / key):
                         return key
         return None
 
