@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import active_children
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,9 @@ def end() -> None:
     ended, _living = _living, None
     if ended is not None:
         ended.llm.llm_engine.engine_core.shutdown()
+        for process in active_children():  # one that had to be killed is not yet gone when the shutdown returns
+            if process.name.startswith("EngineCore"):
+                process.join(timeout=60)
 
 
 def _with_weights(model: Model, options: "VLLM") -> _Living:
