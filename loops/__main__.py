@@ -19,6 +19,8 @@ from loops.compose import compose, headline, recipes, resolved, section
 from loops.console import Console, plan_lines, say
 from loops.errors import LoopError, RecipeError, nearest
 from loops.executors import Executor
+from loops.gated import gated
+from loops.patience import Patience
 from loops.plan import Plan, unroll
 from loops.recipe import load
 from loops.stage import build
@@ -42,13 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command in ("verify", "gc"):
             return _look_after(command, overrides, said.yes)
         cfg = compose(overrides)
-        plan, store = unroll(load(cfg)), Store(Path(str(resolved(cfg, "store"))))
+        plan, store = unroll(gated(load(cfg), section(cfg, "gate"))), Store(Path(str(resolved(cfg, "store"))))
         executor: Executor = build(section(cfg, "executor"), "executor")
         tracker: Tracker = build(section(cfg, "tracker"), "tracker")
+        patience: Patience = build({"_target_": "loops.patience.Patience", **section(cfg, "patience")}, "patience")
+        patience.check(plan)
         if command == "plan":
             say("\n".join(plan_lines(plan, store)))
         else:
-            _run(cfg, plan, store, executor, tracker)
+            _run(cfg, plan, store, executor, tracker, patience)
     except LoopError as refused:
         print(f"{type(refused).__name__}: {refused}", file=sys.stderr)
         return 1 if isinstance(refused, RecipeError) else 2
@@ -64,13 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(cfg: DictConfig, plan: Plan, store: Store, executor: Executor, tracker: Tracker) -> None:
+def _run(cfg: DictConfig, plan: Plan, store: Store, executor: Executor, tracker: Tracker, patience: Patience) -> None:
     from loops.runner import Runner
 
     run_dir = Path(str(resolved(cfg, "runs"))) / str(resolved(cfg, "run"))
     words = {"run": str(run_dir), "ui": str(resolved(cfg, "tracker.uri") or "")}
     console = Console(columns=section(cfg, "table"), closing=str(resolved(cfg, "closing")), words=words)
-    runner = Runner(store, executor, [console, tracker], run_dir)
+    runner = Runner(store, executor, [console, tracker], run_dir, patience)
     missing = runner.missing(plan.steps)
     if missing:
         say(f"{plan.name}: {len(plan.steps)} steps, {len(missing)} to run\n")

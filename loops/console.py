@@ -80,6 +80,12 @@ class Console:
             shown = "  ".join(f"{name} {value:.4g}" for name, value in list(manifest.metrics.items())[:6])
             say(f"{step.id:<{self._wide}}  {manifest.seconds:7.1f} s  {shown}")
 
+    def stopped(self, plan: Plan, why: str) -> None:
+        """Say so, and close with what is left of the plan."""
+        self._plan = plan
+        self.rows = {number: row for number, row in self.rows.items() if number <= plan.rounds}
+        say(f"\n{why}")
+
     def end(self, status: str) -> None:
         """Print the table and where the result lies."""
         if status != "FINISHED":

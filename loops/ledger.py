@@ -16,6 +16,9 @@ from loops.manifest import Manifest
 from loops.plan import Plan, Step
 from loops.provenance import provenance
 
+STOPPED = "stopped"
+"""The tag that says why a loop ended early, or is empty."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
@@ -59,7 +62,7 @@ class Ledger:
             self._told: set[tuple[str, str]] = set()
             return
         self._parent = known[0].info.run_id
-        whole = known[0].info.status == "FINISHED"
+        whole = known[0].info.status == "FINISHED" and not known[0].data.tags.get(STOPPED)
         self._told = {(step.id, step.key) for step in plan.steps} if whole else self._children()
         client.update_run(self._parent, "RUNNING")
 
@@ -80,8 +83,9 @@ class Ledger:
         for each, child in zip(new, children, strict=True):
             self._client.set_terminated(child, end_time=each.ended)
 
-    def close(self, status: str) -> None:
-        """Close the loop's run. FINISHED says that all of it was told."""
+    def close(self, status: str, stopped: str) -> None:
+        """Close the loop's run. FINISHED says that all of it was told, but for rounds that it ``stopped`` before."""
+        self._client.set_tag(self._parent, STOPPED, stopped)
         self._client.set_terminated(self._parent, status)
 
     def _begun(self, plan: Plan) -> str:

@@ -4,7 +4,7 @@ The one decision: the whole plan is known before anything is run, and making it 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from loops.errors import RecipeError, nearest
@@ -28,13 +28,31 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Every step in an order in which each follows what it reads, and the steps that the last round hands on."""
+    """Every step in an order in which each follows what it reads, and the steps that each round hands on.
+
+    ``handed_on`` begins with what the setup hands on.
+    """
 
     name: str
     source: str
     sizes: dict[str, Any]
     steps: list[Step]
-    carried: dict[str, Step]
+    handed_on: list[dict[str, Step]]
+
+    @property
+    def carried(self) -> dict[str, Step]:
+        """The steps that the last round hands on."""
+        return self.handed_on[-1]
+
+    @property
+    def rounds(self) -> int:
+        """How many there are."""
+        return len(self.handed_on) - 1
+
+    def until(self, round: int) -> "Plan":
+        """The same without the rounds after this one."""
+        steps = [step for step in self.steps if step.round <= round]
+        return replace(self, steps=steps, handed_on=self.handed_on[: round + 1])
 
     @property
     def key(self) -> str:
@@ -51,6 +69,7 @@ def unroll(recipe: Recipe) -> Plan:
     steps: list[Step] = []
     scope = _run_through(recipe.setup, "setup", 0, {}, steps)
     carried = {name: _named(carry.init, scope, f"carry.{name}.init") for name, carry in recipe.carry.items()}
+    handed_on = [carried]
     for number, nodes in enumerate(recipe.rounds, start=1):
         for name in nodes.keys() & carried.keys():
             raise RecipeError(f"round.{name}: {name!r} is what the rounds carry; choose another name for the node")
@@ -59,7 +78,8 @@ def unroll(recipe: Recipe) -> Plan:
         for name, step in following.items():
             _same_kind(carried[name], step, f"carry.{name}")
         carried = following
-    return Plan(name=recipe.name, source=recipe.source, sizes=recipe.sizes, steps=steps, carried=carried)
+        handed_on.append(carried)
+    return Plan(name=recipe.name, source=recipe.source, sizes=recipe.sizes, steps=steps, handed_on=handed_on)
 
 
 def _run_through(

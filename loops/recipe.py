@@ -34,15 +34,21 @@ class Carry:
 class Recipe:
     """A fold: nodes that run once, what is carried from round to round, and the nodes of each round.
 
-    ``source`` is the recipe as it was composed and ``sizes`` its numbers, for people: they take no part in any key.
+    ``sizes`` are its numbers, for people: they take no part in any key.
     """
 
     name: str
-    source: str
     sizes: dict[str, Any]
     setup: dict[str, Node]
     carry: dict[str, Carry]
     rounds: list[dict[str, Node]]
+
+    @property
+    def source(self) -> str:
+        """The recipe as it was composed, as YAML, for people."""
+        described = {"name": self.name, "rounds": len(self.rounds), **self.sizes, "carry": self.carry}
+        described |= {"setup": self.setup, "round-01": self.rounds[0] if self.rounds else {}}
+        return yaml.safe_dump(_plain(described), sort_keys=False)
 
 
 def load(cfg: DictConfig) -> Recipe:
@@ -68,9 +74,7 @@ def load(cfg: DictConfig) -> Recipe:
         names += [name for node in nodes.values() for name in node.inputs.values()]
     materials = _reached(names, cfg)
     sizes = {**section(cfg, "sizes"), **section(cfg, "sampling")}
-    described = {"name": name, "rounds": rounds, **sizes, "carry": section(cfg, "carry"), "setup": materials | setup}
-    source = yaml.safe_dump(_plain({**described, "round-01": unrolled[0] if unrolled else {}}), sort_keys=False)
-    return Recipe(name=name, source=source, sizes=sizes, setup=materials | setup, carry=carry, rounds=unrolled)
+    return Recipe(name=name, sizes=sizes, setup=materials | setup, carry=carry, rounds=unrolled)
 
 
 def _plain(value: Any) -> Any:

@@ -11,31 +11,33 @@ import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from loops.errors import StepFailed
 from loops.executors import Executor
+from loops.patience import Patience
 from loops.plan import Plan, Step
 from loops.store import Store
 from loops.tracker import Tracker
 
 
+@dataclass
 class Runner:
     """One run of a plan.
 
     Args:
-        store: where finished steps lie.
-        executor: where steps run.
-        trackers: who is told of them.
+        store, executor, trackers: where finished steps lie, where steps run, and who is told of them.
         run_dir: where the run's links, orders and logs go.
+        patience: when it stops early.
     """
 
-    def __init__(self, store: Store, executor: Executor, trackers: Sequence[Tracker], run_dir: Path) -> None:
-        self.store = store
-        self.executor = executor
-        self.trackers = trackers
-        self.run_dir = run_dir
+    store: Store
+    executor: Executor
+    trackers: Sequence[Tracker]
+    run_dir: Path
+    patience: Patience = field(default_factory=Patience)
 
     def missing(self, steps: Iterable[Step]) -> list[Step]:
         """Those of the steps that have no artifact yet, each key once."""
@@ -55,10 +57,13 @@ class Runner:
         try:
             done = {step.key for step in plan.steps} - missing
             for step in plan.steps:
-                if step.key in done:
+                if step.key in done and self.patience.allows(step):
                     self._tell_finished(step, cached=True)
             self._run_missing(plan, missing, done)
-            self._link(self.run_dir / "final", plan.carried.items())
+            ended = self.patience.ended(plan)
+            for tracker in self.trackers if ended is not plan else ():
+                tracker.stopped(ended, self.patience.why)
+            self._link(self.run_dir / "final", ended.carried.items())
         except BaseException as failure:
             self._end("FAILED" if isinstance(failure, StepFailed) else "KILLED")
             raise
@@ -105,7 +110,8 @@ class Runner:
         self, waiting: dict[str, Step], done: set[str], running: dict[Future[None], Step], threads: ThreadPoolExecutor
     ) -> None:
         """Take from what waits as many steps as the executor has room for, the first ones whose inputs are there."""
-        ready = (step for step in waiting.values() if all(source.key in done for source in step.inputs.values()))
+        allowed = filter(self.patience.allows, waiting.values())
+        ready = (step for step in allowed if all(source.key in done for source in step.inputs.values()))
         for step in list(islice(ready, self.executor.workers - len(running))):
             del waiting[step.key]
             for tracker in self.trackers:
@@ -129,6 +135,7 @@ class Runner:
         manifest = self.store.read(step.key)
         if manifest is None:
             raise StepFailed(f"{step.id}: its worker reported success, but {self.store.path(step.key)} is not there")
+        self.patience.note(step, manifest)
         self._link(self.run_dir, [(step.id, step)])
         for tracker in self.trackers:
             tracker.finished(step, manifest, self.store.path(step.key), cached)

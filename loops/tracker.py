@@ -39,6 +39,9 @@ class Tracker(Protocol):
     def finished(self, step: Step, manifest: Manifest, artifact: Path, cached: bool) -> None:
         """A step's artifact is there, made now or (``cached``) before."""
 
+    def stopped(self, plan: Plan, why: str) -> None:
+        """The run ends early, with what is left of its plan."""
+
     def end(self, status: str) -> None:
         """The run is over: FINISHED, FAILED or KILLED."""
 
@@ -54,6 +57,9 @@ class Silent:
         """Nothing."""
 
     def finished(self, step: Step, manifest: Manifest, artifact: Path, cached: bool) -> None:
+        """Nothing."""
+
+    def stopped(self, plan: Plan, why: str) -> None:
         """Nothing."""
 
     def end(self, status: str) -> None:
@@ -84,7 +90,7 @@ class MLflow:
         for name, value in QUIETLY.items():
             os.environ.setdefault(name, value)
         self._waiting: SimpleQueue[Finished | None] = SimpleQueue()
-        self._status = "RUNNING"
+        self._status, self._stopped = "RUNNING", ""
         self._lost = ""
         self._said = False
         self._thread = Thread(target=self._work, args=(plan,), daemon=True)
@@ -97,6 +103,10 @@ class MLflow:
         """Tell the step, unless this loop's run has it already."""
         self._say_if_lost()
         self._waiting.put(Finished(step=step, manifest=manifest, artifact=artifact, cached=cached))
+
+    def stopped(self, plan: Plan, why: str) -> None:
+        """Say so when the loop's run is closed."""
+        self._stopped = why
 
     def end(self, status: str) -> None:
         """Close the loop's run and wait for what is still to be told."""
@@ -114,7 +124,7 @@ class MLflow:
             ledger = Ledger(self.uri, self.experiment, self.artifacts, plan)
             while group := self._gathered():
                 ledger.tell(group)
-            ledger.close(self._status)
+            ledger.close(self._status, self._stopped)
         except Exception as failure:
             self._lost = f"{type(failure).__name__}: {' '.join(str(failure).split())[:200]}"
 

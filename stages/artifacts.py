@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from stages.table import Artifact, Row, Table
 
+HANDED_ON = "handed_on.json"
 Message = dict[str, str]
 __all__ = [
     "Artifact",
@@ -116,8 +117,14 @@ class Pairs(Table):
 class Model(Artifact):
     """A directory that ``transformers`` loads: config, safetensors, tokenizer and chat template.
 
-    The end-of-turn ids are those of its generation config. ``lineage.json`` tells what it was trained against.
-    """
+    The end-of-turn ids are those of its generation config. ``lineage.json`` tells what it was trained against, and
+    ``handed_on.json`` whose weights these are, where another step made them."""
+
+    @property
+    def identity(self) -> str:
+        """What tells these weights from others: their first maker's, however often they were handed on."""
+        origin = self.path / HANDED_ON
+        return str(json.loads(origin.read_text("utf-8"))["identity"]) if origin.exists() else super().identity
 
     @property
     def trained_against(self) -> str | None:

@@ -106,14 +106,19 @@ def score_sequences(model: Any, sequences: Sequence[Sequenced], tokens: int) -> 
     """
     import torch
 
+    for batch, together in passes(model, sequences, tokens):
+        with torch.inference_mode():
+            sums = answer_logprobs(model, together).tolist()
+        yield from zip(batch, sums, strict=True)
+
+
+def passes(model: Any, sequences: Sequence[Sequenced], tokens: int) -> Iterator[tuple[list[int], Packed]]:
+    """The sequences in batches of at most so many tokens, the longest first: their indices, and they packed."""
     from stages.engines.attention import attends_well
 
     check_head(model)
     for batch in batches(sequences, tokens if attends_well(model) else tokens // LAID):
-        together = packed([sequences[index] for index in batch]).to(model.device)
-        with torch.inference_mode():
-            sums = answer_logprobs(model, together).tolist()
-        yield from zip(batch, sums, strict=True)
+        yield batch, packed([sequences[index] for index in batch]).to(model.device)
 
 
 def _logit_rule(config: Any) -> tuple[float, float | None]:

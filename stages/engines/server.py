@@ -128,7 +128,7 @@ def _name(client: Client, model: Model) -> str:
 
     served = client.get("models")["data"]
     for one in served:
-        if model.identity in (PurePath(str(one.get(word))).name for word in ("id", "root")):
+        if {model.identity, model.path.name} & {PurePath(str(one.get(word))).name for word in ("id", "root")}:
             return str(one["id"])
     names = ", ".join(str(one["id"]) for one in served) or "nothing"
     raise ValueError(

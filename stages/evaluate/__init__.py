@@ -1,1 +1,1 @@
-"""Stages that say what a round has become. They make Reports and change nothing."""
+"""Stages that say what a round has become, in Reports, and which model goes on by them."""

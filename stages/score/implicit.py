@@ -64,7 +64,10 @@ class ImplicitReward:
             return [[row] for row in self._scored(rows, models, policy, noise)]
 
         write_parts(out, completions.rows(), scored, size=PART, what="scoring", total=len(completions))
-        return {**summary(out, "implicit reward log π − log ρ (nats)"), "noise": noise}
+        told = summary(out, "implicit reward log π − log ρ (nats)")
+        if told["scored"] and not any(row["score"] for row in out.rows(["score"])):
+            raise ValueError("every score is exactly 0: policy and reference have the same weights")
+        return {**told, "noise": noise}
 
     def _check(self, policy: Model, reference: Model) -> None:
         if policy.identity == reference.identity:

@@ -14,6 +14,8 @@ from stages.artifacts import Model, Row, Scores
 
 UNJUDGED = ("truncated", "overlong", "nothing_to_compare")
 """Reasons that lie in the answer and not in the judge."""
+SATURATED = 0.6
+"""A scorer that gives one score to a larger share of the answers no longer tells them apart."""
 
 
 def label_source(row: Row, scorer: Model) -> str:
@@ -26,10 +28,11 @@ def summary(out: Scores, what: str, floor: float = 0.0) -> Mapping[str, float]:
 
     Args:
         what: the score's name and unit, for the picture.
-        floor: the least share of prompts with something to judge of which at least one answer must have a score.
+        floor: the least share of prompts with something to judge of which at least one answer must have a score; 0
+            where a judge is only measured, whatever it says.
 
     Raises:
-        ValueError: there is less, or every score is exactly 0.
+        ValueError: there is less, or above a floor of 0 every score is exactly 0.
     """
     import numpy as np
 
@@ -46,13 +49,14 @@ def summary(out: Scores, what: str, floor: float = 0.0) -> Mapping[str, float]:
         answered += any(row["score"] is not None for row in own)
     if answered < floor * judged:
         raise ValueError(_failures(out, f"only {answered} of {judged}", floor, reasons))
-    if scores and not any(scores):
-        raise ValueError("every score is exactly 0: policy and reference have the same weights, or the judge is stuck")
+    if floor and scores and not any(scores):
+        raise ValueError("every score is exactly 0: the judge is stuck, or prefers nobody")
     told = {"scored": len(scores), "null": reasons.total()}
     if scores:
         histogram(scores, out.plots / "reward_histogram.png", what, "answers")
-        commonest = int(np.unique(scores, return_counts=True)[1].max())
-        spread = {"score_mean": fmean(scores), "score_std": pstdev(scores), "saturation": commonest / len(scores)}
+        commonest = int(np.unique(scores, return_counts=True)[1].max()) / len(scores)
+        spread = {"score_mean": fmean(scores), "score_std": pstdev(scores)}
+        spread |= {"saturation": commonest, "saturated": float(commonest > SATURATED)}
     return {**told, **(spread if scores else {}), **{f"null_{reason}": n for reason, n in sorted(reasons.items())}}
 
 

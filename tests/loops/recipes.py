@@ -2,6 +2,9 @@
 
 from omegaconf import OmegaConf
 
+from loops.gated import gated
+from loops.recipe import load
+
 TOYS = "tests.loops.toys"
 
 
@@ -25,3 +28,11 @@ def toy(**changes):
         },
     }
     return OmegaConf.merge(OmegaConf.create(config), OmegaConf.create(changes))
+
+
+def gated_toy(limit, **changes):
+    """The same, in which a total over the limit is not handed on."""
+    gate = {"stage": {"_target_": f"{TOYS}.Over", "limit": limit}, "inputs": {"number": "add"}}
+    config = OmegaConf.merge(toy(round={"gate": gate}), OmegaConf.create(changes))
+    section = {"verdict": "gate", "keep": f"{TOYS}.Keep", "carries": ["total", "another"]}
+    return gated(load(config), section)

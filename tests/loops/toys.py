@@ -67,6 +67,25 @@ class Add:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Over:
+    """Tells whether a number is over ``limit``, and holds 1 if it is."""
+
+    limit: float
+
+    def __call__(self, *, number: Number, out: Number) -> dict[str, float]:
+        out.write(float(number.value > self.limit))
+        return {"over": out.value}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """One of two numbers, by a verdict."""
+
+    def __call__(self, *, verdict: Number, candidate: Number, incumbent: Number, out: Number) -> dict[str, float]:
+        return out.write(incumbent.value if verdict.value else candidate.value)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rounded:
     """A number of a narrower kind."""
 

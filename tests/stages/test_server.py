@@ -15,11 +15,13 @@ from importlib.util import find_spec
 import pytest
 
 from loops.fingerprint import step_key
+from stages.artifacts import Model, Report
 from stages.engines.engine import Request, Sampling
 from stages.engines.hf import HF
 from stages.engines.models import end_of_turn, load_tokenizer
 from stages.engines.server import Server
 from stages.engines.vllm_process import settings
+from stages.evaluate.keep import Keep
 from stages.generate.sample import Sample
 from tests.stages.rows import answered
 
@@ -100,6 +102,16 @@ def test_a_server_of_another_model_is_refused_before_it_is_asked(server, tiny_mo
     with pytest.raises(ValueError, match=rf"serves judge, but the step asks for the model {tiny_model.identity}"):
         answered(Server(url=server.url), tiny_model, ASKED, FREE)
     assert server.times == []
+
+
+def test_a_model_that_was_handed_on_is_served_under_its_folder_or_under_its_first_name(server, tiny_model, artifact):
+    kept, verdict = artifact(Model), artifact(Report)
+    verdict.write({"kept_incumbent": 0.0})
+    Keep()(verdict=verdict, candidate=tiny_model, incumbent=tiny_model, out=kept)
+    for name in (tiny_model.identity, kept.path.name):
+        server.served = [{"id": "ours", "root": f"/there/{name}"}]
+        Server(url=server.url).generate(kept, ASKED, GREEDY)
+        assert server.bodies[-1]["model"] == "ours"
 
 
 def test_a_busy_server_is_tried_again(server, tiny_model):

@@ -1,0 +1,76 @@
+"""Self-improvement's own failure modes, seen on the policy's answers to a fixed set of prompts.
+
+The one decision: every number stands beside that of the model that the loop began with, on the same prompts. A loop
+fails slowly, and each round looks much like the one before.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import ClassVar
+
+from stages.artifacts import Completions, Model, Report, Row
+from stages.evaluate.diversity import Answer, distinct, self_bleu
+from stages.evaluate.next_token import next_token
+
+ORDERS = (1, 2, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Monitor:
+    """distinct-1, -2 and -3, self-BLEU and length of the answers; entropy, mass of the top k and KL to the start.
+
+    ``length_ratio`` is mean tokens an answer over those of the start; ``distinct_ratio`` the smallest of the three
+    ratios of distinct-n to the start's. What a greedy answer says of entropy and KL holds along that answer: it is a
+    mean over its positions, not an expectation over what the policy might have drawn.
+
+    Args:
+        top: of how many tokens ``top_mass`` is the probability.
+        batch_tokens: tokens that are passed at once; speed only.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    top: int = 10
+    batch_tokens: int = field(default=4096, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.top < 1 or self.batch_tokens < 1:
+            raise ValueError("top and batch_tokens must be at least 1")
+
+    def __call__(
+        self, *, policy: Model, start: Model, answers: Completions, start_answers: Completions, out: Report
+    ) -> Mapping[str, float]:
+        """Of the policy's answers, and of the start's to the same prompts.
+
+        Raises:
+            ValueError: the two answered other prompts, or answers are not the policy's own.
+        """
+        rows, before = ([*each.rows()] for each in (answers, start_answers))
+        if not rows or {row["prompt_id"] for row in rows} != {row["prompt_id"] for row in before}:
+            raise ValueError("the start's answers are to other prompts: drift is seen on one fixed set of them")
+        if {row["sampled_from"] for row in rows} != {policy.identity}:
+            raise ValueError("the answers were not sampled from this policy")
+        own, begun = ([_said(row) for row in each] for each in (rows, before))
+        ratios = {n: _ratio(distinct(own, n), distinct(begun, n)) for n in ORDERS}
+        sequences = [(row["prompt_tokens"], row["completion_tokens"]) for row in rows]
+        report = {
+            "length_ratio": _ratio(fmean(map(len, own)), fmean(map(len, begun))),
+            "distinct_ratio": min(ratios.values()),
+            **{f"distinct_{n}": distinct(own, n) for n in ORDERS},
+            "self_bleu": self_bleu(own),
+            **next_token(policy, start, sequences, top=self.top, batch_tokens=self.batch_tokens),
+        }
+        out.write(report)
+        return report
+
+
+def _said(row: Row) -> Answer:
+    """The generated ids without the one that ends the turn."""
+    tokens: list[int] = row["completion_tokens"]
+    return tokens[:-1] if row["finish_reason"] == "stop" else tokens
+
+
+def _ratio(now: float, before: float) -> float:
+    """``now`` over ``before``; 1 where there was nothing before."""
+    return now / before if before else 1.0

@@ -1,0 +1,68 @@
+"""Pairs whose two answers the model can tell apart (CHES, as a filter against likelihood displacement).
+
+The one decision: pairs are compared with each other and not with a threshold, for CHES has the unit of a model's hidden
+states and means nothing by itself.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import ClassVar
+
+from stages.artifacts import Model, Pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class CHES:
+    """Keep the share of the pairs with the lowest length-normalised CHES under the policy (Razin et al., 2024, arXiv
+    2410.08847). Training on pairs with a high one lowers the likelihood of the chosen answer too.
+
+    Args:
+        keep: the share that is kept, in (0, 1]. The paper's safety experiment keeps 0.05; there is no default.
+        max_tokens: prompt and answer together; a longer pair is dropped and counted.
+        batch_tokens: tokens that are passed at once; speed only.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    keep: float
+    max_tokens: int = 4096
+    batch_tokens: int = field(default=4096, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.keep <= 1:
+            raise ValueError(f"keep is a share of the pairs, in (0, 1], not {self.keep}")
+
+    def __call__(self, *, pairs: Pairs, policy: Model, out: Pairs) -> Mapping[str, float]:
+        """The kept pairs in order, with their token ids; at least one.
+
+        Raises:
+            ValueError: no pair can be rendered within ``max_tokens``.
+        """
+        from stages.engines.models import load_model
+        from stages.engines.pair_logprobs import tokenised
+        from stages.engines.similarity import ches, mean_states
+        from stages.progress import progress
+
+        counts: Counter[str] = Counter()
+        rows = list(tokenised(pairs, policy, self.max_tokens, counts))
+        if not rows:
+            raise ValueError(f"no pair is left: {dict(counts)}")
+        sequences = [(row["prompt_tokens"], row[f"{side}_tokens"]) for row in rows for side in ("chosen", "rejected")]
+        means = {}
+        with progress("hidden states", len(sequences), "answers") as bar:
+            for place, mean in mean_states(load_model(policy), sequences, self.batch_tokens):
+                means[place] = mean
+                bar.update(1)
+        alike = [ches(means[2 * place], means[2 * place + 1]) for place in range(len(rows))]
+        order = sorted(range(len(rows)), key=lambda place: (alike[place], place))
+        kept = sorted(order[: max(1, round(self.keep * len(rows)))])
+        out.write(rows[place] for place in kept)
+        return {
+            **counts,
+            "pairs": len(kept),
+            "dropped": len(rows) - len(kept),
+            "ches": fmean(alike[place] for place in kept),
+            "ches_before": fmean(alike),
+        }
