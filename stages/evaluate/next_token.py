@@ -46,7 +46,8 @@ def next_token(
 
 
 def spread(logits: "torch.Tensor", start_logits: "torch.Tensor", top: int) -> "torch.Tensor":
-    """Of each position, [3, positions]: −Σ p log p, the sum of the ``top`` largest p, and Σ p (log p − log q) in nats.
+    """Of each position, [3, positions]: −Σ p log p, the sum of the ``top`` largest p, and Σ p (log p − log q) in nats,
+    which rounding does not let fall under 0.
 
     Args:
         logits, start_logits: [positions, vocabulary], float32; p and q are their softmax.
@@ -56,4 +57,4 @@ def spread(logits: "torch.Tensor", start_logits: "torch.Tensor", top: int) -> "t
     own, start = logits.log_softmax(-1), start_logits.log_softmax(-1)
     p = own.exp()
     mass = p.topk(min(top, p.shape[-1]), dim=-1).values.sum(-1)
-    return torch.stack([-(p * own).sum(-1), mass, (p * (own - start)).sum(-1)])
+    return torch.stack([-(p * own).sum(-1), mass, (p * (own - start)).sum(-1).clamp(min=0)])

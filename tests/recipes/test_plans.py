@@ -17,6 +17,8 @@ CHOICES = {
     "paper": ["scale=paper", "model=zephyr_7b", "data=ultrafeedback", f"sft_revision={'0' * 40}"],
 }
 
+GATES = [("dice", "champion"), ("self_rewarding", "judged")]
+
 
 def plan(recipe, *more, cwd):
     done = subprocess.run(
@@ -44,9 +46,14 @@ def test_a_crossing_of_two_papers_is_a_few_lines_and_its_plan_the_golden_one(cro
     compare(crossing.stem, "laptop", tmp_path, request)
 
 
+@pytest.mark.parametrize(("recipe", "gate"), GATES)
+def test_the_plan_of_a_gated_recipe_is_the_golden_one(recipe, gate, tmp_path, request):
+    compare(recipe, gate, tmp_path, request)
+
+
 def compare(recipe, choice, tmp_path, request):
     path = GOLDEN / f"{recipe}-{choice}.txt"
-    planned = plan(recipe, *CHOICES[choice], cwd=tmp_path)
+    planned = plan(recipe, *CHOICES.get(choice, [f"gate={choice}"]), cwd=tmp_path)
     if request.config.getoption("--golden"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(planned)
