@@ -7,8 +7,8 @@ begin some of them, and one with more goes on from where that one stopped.
 from dataclasses import dataclass, field
 
 from loops.errors import RecipeError, nearest
+from loops.manifest import Manifest
 from loops.plan import Plan, Step
-from loops.store import Manifest
 
 
 @dataclass(kw_only=True)
