@@ -4,6 +4,7 @@ The one decision: a table is numbered parquet parts, each whole or absent, so a 
 the last part, and a reader streams whatever there is of them.
 """
 
+import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
@@ -89,11 +90,18 @@ class Table(Artifact):
         return count
 
     def write_part(self, index: int, rows: list[Row]) -> None:
-        """Write one part, whole or not at all."""
+        """Write one part, whole or not at all.
+
+        Raises:
+            ValueError: a number in it is NaN or infinite.
+        """
         import pyarrow as pa
         import pyarrow.parquet as parquet
 
         table = pa.Table.from_pylist(rows, schema=_schema(self.COLUMNS))
+        for name, kind in self.COLUMNS.items():
+            if kind in ("number", "numbers"):
+                _check_finite(table, name, rows)
         draft = self.path / f".part-{index:05d}"
         parquet.write_table(table, draft, compression="zstd")
         os.replace(draft, self._part(index))
@@ -109,6 +117,27 @@ class Table(Artifact):
 def _rows(batch: Any, absent: Row) -> Iterator[Row]:
     rows: list[Row] = batch.to_pylist()
     return ({**row, **absent} for row in rows) if absent else iter(rows)
+
+
+def _check_finite(table: Any, name: str, rows: list[Row]) -> None:
+    import pyarrow as pa
+    import pyarrow.compute as compute
+
+    values = table.column(name)
+    flat = compute.list_flatten(values) if pa.types.is_list(values.type) else values
+    if compute.all(compute.is_finite(flat)).as_py() is False:
+        place, wrong = next((place, row) for place, row in enumerate(rows) if not _finite(row.get(name)))
+        which = ", ".join(f"{id} {wrong[id]!r}" for id in ("prompt_id", "sample") if id in wrong)
+        raise ValueError(
+            f"row {place} of the part ({which}): {name} is {wrong[name]}. "
+            "A number that is not finite is no label. Likely causes: a model whose weights or activations overflowed "
+            "(see the curve of its training), or a score that divides by zero"
+        )
+
+
+def _finite(value: Any) -> bool:
+    numbers = value if isinstance(value, list | tuple) else [value]
+    return all(number is None or math.isfinite(number) for number in numbers)
 
 
 def _schema(columns: Mapping[str, str]) -> Any:

@@ -11,11 +11,12 @@ from stages.artifacts import Message
 
 
 def prompt_tokens(tokenizer: Any, prompt: Sequence[Message]) -> list[int]:
-    """The ids of the conversation up to where the answer begins."""
-    tokens: list[int] = tokenizer.apply_chat_template(
-        list(prompt), add_generation_prompt=True, tokenize=True, return_dict=True
-    )["input_ids"]
-    return tokens
+    """The ids of the conversation up to where the answer begins.
+
+    Raises:
+        ValueError: the template refuses the conversation, such as two turns of the user in a row.
+    """
+    return _rendered(tokenizer, prompt, add_generation_prompt=True)
 
 
 def answer_tokens(
@@ -28,14 +29,27 @@ def answer_tokens(
             an end-of-turn token.
     """
     before = prompt_tokens(tokenizer, prompt)
-    whole = tokenizer.apply_chat_template([*prompt, *answer], tokenize=True, return_dict=True)["input_ids"]
+    whole = _rendered(tokenizer, [*prompt, *answer], add_generation_prompt=False)
     if whole[: len(before)] != before:
         raise ValueError("the chat template renders the prompt differently when an answer follows it")
-    tokens: list[int] = whole[len(before) :]
+    tokens = whole[len(before) :]
     found = [index for index, token in enumerate(tokens) if token in ends]
     if len(found) > 1:
         raise ValueError("the answer's text holds the end-of-turn token")
     return tokens[: found[0] + 1] if found else [*tokens, ends[0]]
+
+
+def _rendered(tokenizer: Any, turns: Sequence[Message], add_generation_prompt: bool) -> list[int]:
+    from jinja2 import TemplateError
+
+    try:
+        tokens: list[int] = tokenizer.apply_chat_template(
+            list(turns), add_generation_prompt=add_generation_prompt, tokenize=True, return_dict=True
+        )["input_ids"]
+    except TemplateError as refused:
+        begins = turns[0]["content"][:60]
+        raise ValueError(f"the chat template refuses the conversation that begins {begins!r}: {refused}") from refused
+    return tokens
 
 
 def answer_text(tokenizer: Any, tokens: Sequence[int], ends: Sequence[int]) -> str:

@@ -17,14 +17,17 @@ def load_classifier(reward: RewardModel) -> tuple[Any, Any]:
 
     from stages.engines.models import best_device, multiplies_bfloat16
 
-    model = AutoModelForSequenceClassification.from_pretrained(reward.path, dtype="auto", local_files_only=True)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        reward.path, dtype="auto", local_files_only=True, trust_remote_code=False, use_safetensors=True
+    )
     if model.config.num_labels != 1:
         raise ValueError(f"a reward model has one output, this one has {model.config.num_labels}")
     if model.config.get_text_config().pad_token_id is None:
         raise ValueError("the reward model's config names no pad_token_id, by which it finds where a text ends")
     if not multiplies_bfloat16(best_device()):
         model = model.to(torch.float32)
-    return model.to(best_device()).eval(), AutoTokenizer.from_pretrained(reward.path, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(reward.path, local_files_only=True, trust_remote_code=False)
+    return model.to(best_device()).eval(), tokenizer
 
 
 def rewards(model: Any, sequences: Sequence[list[int]]) -> list[float]:

@@ -21,7 +21,12 @@ def choose(logits: "torch.Tensor", draws: "torch.Tensor", sampling: Sampling) ->
 
     Returns:
         [rows], token ids. With ``top_p`` < 1 only the smallest set of most likely tokens that holds it is drawn from.
+
+    Raises:
+        ValueError: a logit is NaN.
     """
+    if logits.amax(-1).isnan().any():
+        raise ValueError("the model's logits are NaN, so there is nothing to draw: its weights or activations overflow")
     if sampling.temperature == 0:
         return logits.argmax(-1)
     probabilities = (logits.float() / sampling.temperature).softmax(-1)

@@ -71,7 +71,8 @@ def logits_of(model: Any, hidden: "torch.Tensor") -> "torch.Tensor":
 def check_head(model: Any) -> None:
     """
     Raises:
-        ValueError: the model does more to its last states than we know, so that log-probs would be silently wrong.
+        ValueError: the model does more to its last states than we know, so that log-probs would be silently wrong, or
+            its logits are not finite.
     """
     import torch
 
@@ -80,6 +81,8 @@ def check_head(model: Any) -> None:
     tried = packed([([3, 4], [5, 6])]).to(model.device)
     with torch.no_grad():
         ours, theirs = logits_of(model, last_states(model, tried)), model(input_ids=tried.ids).logits[0].float()
+    if not theirs.isfinite().all():
+        raise ValueError(f"{model.config.name_or_path}: its logits are not finite: weights or activations overflow")
     if not torch.allclose(ours, theirs, rtol=0.05, atol=0.02 * float(theirs.abs().max())):
         raise ValueError(f"the head of {model.config.model_type} is not supported yet: its logits are not ours")
 

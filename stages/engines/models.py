@@ -50,6 +50,13 @@ def stored_dtype(model: Model) -> str | None:
     return dtype
 
 
+def context(model: Model) -> int | None:
+    """How many tokens the model can read, as its configuration says; None if it does not."""
+    config = json.loads((model.path / "config.json").read_text(encoding="utf-8"))
+    length: int | None = (config.get("text_config") or config).get("max_position_embeddings")
+    return length
+
+
 def release() -> None:
     """Give the memory of kept models back, and end vLLM."""
     import gc
@@ -92,6 +99,25 @@ def check_precision(policy: Model, reference: Model) -> None:
         )
 
 
+def check_weights(model: Any, where: str) -> None:
+    """
+    Args:
+        where: which model this is, and at which point, for the message.
+
+    Raises:
+        ValueError: a weight is NaN or infinite, so that everything the model says would be noise.
+    """
+    import torch
+
+    for name, weight in [*model.named_parameters(), *model.named_buffers()]:
+        if weight.is_floating_point() and not bool(torch.isfinite(weight.detach()).all()):
+            count = int((~torch.isfinite(weight.detach())).sum())
+            raise ValueError(
+                f"{where}: {count} of {weight.numel()} numbers of {name} are not finite. Likely causes: a training "
+                "that diverged (learning rate), a precision too narrow for these weights (dtype), or a damaged file"
+            )
+
+
 def load_aside(model: Model, device: str) -> Any:
     """The model likewise, but kept by nobody."""
     return _loaded(str(model.path), device)
@@ -108,7 +134,9 @@ def _loaded(path: str, device: str) -> Any:
 
     from stages.engines.attention import attend_well
 
-    loaded = AutoModelForCausalLM.from_pretrained(Path(path), dtype="auto", local_files_only=True)
+    loaded = AutoModelForCausalLM.from_pretrained(
+        Path(path), dtype="auto", local_files_only=True, trust_remote_code=False, use_safetensors=True
+    )
     if not multiplies_bfloat16(device):
         loaded = loaded.to(torch.float32)
     loaded = loaded.to(device).eval().requires_grad_(False)
@@ -120,4 +148,4 @@ def _loaded(path: str, device: str) -> Any:
 def _tokenizer(path: str) -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(Path(path), local_files_only=True)
+    return AutoTokenizer.from_pretrained(Path(path), local_files_only=True, trust_remote_code=False)

@@ -4,6 +4,7 @@ The one decision: what a row knows already (the ids that were generated, the log
 what it does not know is made here, in one way for training and for evaluation.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -17,8 +18,8 @@ def tokenised(pairs: Pairs, model: Model, max_tokens: int, counts: Counter[str])
 
     tokenizer, ends = load_tokenizer(model), end_of_turn(model)
     for row in pairs.rows():
-        prompt = row["prompt_tokens"] or prompt_tokens(tokenizer, row["prompt"])
         try:
+            prompt = row["prompt_tokens"] or prompt_tokens(tokenizer, row["prompt"])
             answers = {
                 f"{side}_tokens": row[f"{side}_tokens"] or answer_tokens(tokenizer, row["prompt"], row[side], ends)
                 for side in ("chosen", "rejected")
@@ -34,7 +35,11 @@ def tokenised(pairs: Pairs, model: Model, max_tokens: int, counts: Counter[str])
 
 
 def pair_logprobs(rows: Sequence[Row], model: Model, what: str, batch_tokens: int) -> list[tuple[float, float]]:
-    """(log π(chosen), log π(rejected)) of each tokenised row, in nats; ``what`` names the progress bar."""
+    """(log π(chosen), log π(rejected)) of each tokenised row, in nats; ``what`` names the progress bar.
+
+    Raises:
+        ValueError: one of them is not finite.
+    """
     from stages.engines.logprobs import score_sequences
     from stages.engines.models import load_model
     from stages.progress import progress
@@ -43,6 +48,12 @@ def pair_logprobs(rows: Sequence[Row], model: Model, what: str, batch_tokens: in
     sums = [0.0] * len(sequences)
     with progress(what, len(sequences), "answers") as bar:
         for place, value in score_sequences(load_model(model), sequences, batch_tokens):
+            if not math.isfinite(value):
+                side = ("chosen", "rejected")[place % 2]
+                raise ValueError(
+                    f"{what}: log π of the {side} answer of pair {place // 2 + 1} of {len(rows)} is {value}. "
+                    f"Likely causes: weights of {model.identity} that are not finite, or activations that overflow"
+                )
             sums[place] = value
             bar.update(1)
     return list(zip(sums[::2], sums[1::2], strict=True))

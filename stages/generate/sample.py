@@ -51,7 +51,11 @@ class Sample:
         return Sampling(temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens)
 
     def __call__(self, *, prompts: Prompts, policy: Model, out: Completions) -> Mapping[str, float]:
-        """One row an answer, in the prompts' order."""
+        """One row an answer, in the prompts' order.
+
+        Raises:
+            ValueError: a prompt is longer than what the model can read.
+        """
         size = max(1, PART // self.n)
 
         def answers(rows: list[Row]) -> list[list[Row]]:
@@ -64,6 +68,7 @@ class Sample:
 
     def _answers(self, rows: list[Row], policy: Model, kept: Path) -> list[list[Row]]:
         seeds = [[derive("sample", self.seed, row["prompt_id"], index) for index in range(self.n)] for row in rows]
+        _check_lengths(rows, policy)
         drawn = draw(self.engine, policy, [row["prompt"] for row in rows], seeds, self._sampling(), kept)
         return [
             [
@@ -91,3 +96,21 @@ class Sample:
             "tokens_mean": sum(len(row["completion_tokens"]) for row in rows) / total,
             "characters_mean": sum(len(row["completion"][0]["content"]) for row in rows) / total,
         }
+
+
+def _check_lengths(rows: list[Row], policy: Model) -> None:
+    """
+    Raises:
+        ValueError: a prompt is longer than what the model can read.
+    """
+    from stages.engines.chat import prompt_tokens
+    from stages.engines.models import context, load_tokenizer
+
+    readable, tokenizer = context(policy), load_tokenizer(policy)
+    for row in rows:
+        size = len(prompt_tokens(tokenizer, row["prompt"]))
+        if readable is not None and size >= readable:
+            raise ValueError(
+                f"prompt {row['prompt_id']!r} has {size:,} tokens, and the model reads {readable:,} with the answer: "
+                "shorten it or leave it out"
+            )

@@ -45,7 +45,10 @@ class Agreeing:
         kept = out.write(self._agreeing(pairs, opinions, counts))
         told = {name: counts[name] for name in ("disagreeing", "ties", "unscored")}
         if kept == 0:
-            raise ValueError(f"no pair is left of {sum(counts.values())}: {told}")
+            raise ValueError(
+                f"no pair is left of {sum(counts.values())}: {told}. Likely causes: the second scorer says the "
+                "opposite (disagreeing), nothing (unscored), or the same of every answer (ties)"
+            )
         judged = counts["agreeing"] + counts["disagreeing"]
         return {"pairs": kept, "agreement": counts["agreeing"] / max(1, judged), **told}
 

@@ -31,9 +31,17 @@ class Joined:
             raise ValueError(f"most is a share of the result, in (0, 1), not {self.most}")
 
     def __call__(self, *, pairs: Pairs, more: Pairs, out: Pairs) -> Mapping[str, float]:
-        """Each in the order of its source."""
+        """Each in the order of its source.
+
+        Raises:
+            ValueError: there is no pair.
+        """
         share = Fraction(str(self.most))
         wanted = min(len(more), int(len(pairs) * share / (1 - share)))
         kept = sorted(random.Random(derive("joined", self.seed)).sample(range(len(more)), wanted))
+        if not len(pairs):
+            raise ValueError(
+                f"no pair is left: the first source is empty, and of the other {len(more)} a share of none is 0"
+            )
         count = out.write(chain(pairs.rows(), more.rows_at(kept)))
         return {"pairs": count, "more": wanted, "left_out": len(more) - wanted}

@@ -34,7 +34,9 @@ class LogProbs:
         counts: Counter[str] = Counter()
         rows = list(tokenised(pairs, model, self.max_tokens, counts))
         if not rows:
-            raise ValueError(f"no pair is left: {dict(counts)}")
+            raise ValueError(
+                f"no pair is left: {dict(counts)}. Likely causes: a small max_tokens, or another chat template"
+            )
         known = pair_logprobs(rows, model, "log-probs", self.batch_tokens)
         out.write(
             {**row, "chosen_logp": chosen, "rejected_logp": rejected, "scored_policy": model.identity}

@@ -40,6 +40,8 @@ class Margin:
             ValueError: a pair has no margin, or without a window nobody knows where the labels come from.
         """
         margins = [row["margin"] for row in pairs.rows(["margin"])]
+        if not margins:
+            raise ValueError("no pair is left: there was none to begin with")
         if None in margins:
             raise ValueError(f"{margins.count(None)} of {len(margins)} pairs have no margin (offline pairs never have)")
         low, high = self.window or self._by_source({row["label_source"] for row in pairs.rows(["label_source"])})

@@ -18,6 +18,15 @@ COLUMNS = [
     *("prompt_tokens", "completion_tokens", "policy_logp", "scored_policy"),
 ]
 """What a pair takes from its two answers."""
+CAUSES = {
+    "ties": "scores that are equal or closer than their noise (see saturation of the scorer)",
+    "dropped_truncated": "answers that were cut off (max_new_tokens)",
+    "dropped_empty": "answers that are nearly empty (shortest; does the model end its turn at once?)",
+    "dropped_overlong": "answers that are too long (longest)",
+    "dropped_unscored": "answers without a score (see the scorer's null_ counts)",
+    "dropped_duplicate": "answers that are all alike (temperature)",
+}
+"""What most likely stands behind each reason for which a prompt gave no pair."""
 
 
 def write_pairs(
@@ -41,7 +50,8 @@ def write_pairs(
     _check_unit(scores, scale)
     if not len(wanted):
         told = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in sorted(counts.items()) if name != "prompts")
-        raise ValueError(f"no pair is left of {counts['prompts']} prompts: {told}")
+        causes = "; ".join(cause for name, cause in CAUSES.items() if counts[name])
+        raise ValueError(f"no pair is left of {counts['prompts']} prompts: {told}. Likely causes: {causes}")
     counts["pairs"] = out.write(_rows(scores, candidates, picks, wanted, scale))
 
 

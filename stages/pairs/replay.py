@@ -35,7 +35,11 @@ class Replay:
             raise ValueError(f"offline is the share of offline pairs, in [0, 1), not {self.offline}")
 
     def __call__(self, *, mined: Pairs, pool: Pairs, out: Pairs) -> Mapping[str, float]:
-        """Mined pairs first, then offline ones, each in the order of its source."""
+        """Mined pairs first, then offline ones, each in the order of its source.
+
+        Raises:
+            ValueError: no pair is left.
+        """
         mined_places, pool_places = _places(mined), _places(pool)
         n_mined, n_offline = shares(len(pool), len(mined_places), self.offline)
         generator = random.Random(derive("replay", self.seed))
@@ -43,6 +47,11 @@ class Replay:
         free = [prompt for prompt in pool_places if prompt not in chosen]
         kept = sorted(mined_places[prompt] for prompt in chosen)
         replayed = sorted(pool_places[prompt] for prompt in generator.sample(free, min(n_offline, len(free))))
+        if not kept and not replayed:
+            raise ValueError(
+                f"no pair is left: of {len(mined_places)} mined and {len(pool_places)} offline prompts a share of "
+                f"{self.offline} takes none. Likely causes: an offline pool that is too small, or a share near 1"
+            )
         count = out.write(chain(mined.rows_at(kept), pool.rows_at(replayed)))
         return {"pairs": count, "mined": len(kept), "offline": len(replayed), "offline_wanted": n_offline}
 

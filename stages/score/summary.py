@@ -16,6 +16,8 @@ UNJUDGED = ("truncated", "overlong", "nothing_to_compare")
 """Reasons that lie in the answer and not in the judge."""
 SATURATED = 0.6
 """A scorer that gives one score to a larger share of the answers no longer tells them apart."""
+STUCK = 10
+"""So many scores that are all equal are no chance."""
 
 
 def label_source(row: Row, scorer: Model) -> str:
@@ -32,7 +34,7 @@ def summary(out: Scores, what: str, floor: float = 0.0) -> Mapping[str, float]:
             where a judge is only measured, whatever it says.
 
     Raises:
-        ValueError: there is less, or above a floor of 0 every score is exactly 0.
+        ValueError: there is less, or above a floor of 0 every score is exactly 0, or many are all equal.
     """
     import numpy as np
 
@@ -49,8 +51,12 @@ def summary(out: Scores, what: str, floor: float = 0.0) -> Mapping[str, float]:
         answered += any(row["score"] is not None for row in own)
     if answered < floor * judged:
         raise ValueError(_failures(out, f"only {answered} of {judged}", floor, reasons))
-    if floor and scores and not any(scores):
-        raise ValueError("every score is exactly 0: the judge is stuck, or prefers nobody")
+    if floor and scores and min(scores) == max(scores) and (scores[0] == 0 or len(scores) >= STUCK):
+        raise ValueError(
+            f"every score is exactly {scores[0]:g} ({len(scores)} scores, {judged} prompts), so no answer is better. "
+            "Likely causes: policy and reference have the same weights (all 0), a judge that always says the same "
+            "(see its judgements in the draft), or answers that are all alike (temperature)"
+        )
     told = {"scored": len(scores), "null": reasons.total()}
     if scores:
         histogram(scores, out.plots / "reward_histogram.png", what, "answers")

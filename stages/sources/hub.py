@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from stages.artifacts import Pairs, Prompts
-from stages.sources.revision import check_revision
+from stages.sources.revision import check_pinned
 from stages.sources.rows import check_rows, converted, selected
 
 
@@ -28,7 +28,7 @@ class HubPrompts:
     shuffle: int | None = None
 
     def __post_init__(self) -> None:
-        check_revision(self.revision)
+        check_pinned(self.repo, self.revision)
         check_rows("prompts", self.columns, self.skip, self.limit)
 
     def __call__(self, *, out: Prompts) -> Mapping[str, float]:
@@ -55,7 +55,7 @@ class HubPairs:
     shuffle: int | None = None
 
     def __post_init__(self) -> None:
-        check_revision(self.revision)
+        check_pinned(self.repo, self.revision)
         check_rows("pairs", self.columns, self.skip, self.limit)
 
     def __call__(self, *, out: Pairs) -> Mapping[str, float]:

@@ -5,14 +5,16 @@ end-of-turn ids that everything after it will use, so nothing downstream has to 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from stages.artifacts import Model
+from stages.engines.models import check_weights
 from stages.sources.files import file_hash
-from stages.sources.revision import check_revision
+from stages.sources.revision import check_pinned
 
 Dtype = Literal["float32", "bfloat16"]
 WANTED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
@@ -40,7 +42,7 @@ class HubModel:
     end_of_turn: list[int] | None = None
 
     def __post_init__(self) -> None:
-        check_revision(self.revision)
+        check_pinned(self.repo, self.revision)
 
     def __call__(self, *, out: Model) -> Mapping[str, float]:
         """Download and keep model, tokenizer and template."""
@@ -93,28 +95,46 @@ def directory_hash(path: str) -> str:
     return whole.hexdigest()
 
 
+@contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Somebody's files in transformers' hands: whatever it raises of them, the message names them.
+
+    Raises:
+        ValueError: they cannot be read.
+    """
+    try:
+        yield
+    except Exception as wrong:
+        said = " ".join(str(wrong).split())[:300]
+        raise ValueError(f"{name} cannot be read as a model without code of its own: {said}") from wrong
+
+
 def keep(
     name: str, out: Model, dtype: Dtype, chat_template: str | None, end_of_turn: list[int] | None, **where: Any
 ) -> Mapping[str, float]:
     """Load a model and save it as an artifact.
 
     Raises:
-        ValueError: it has no chat template, or does not say how its turns end.
+        ValueError: it cannot be read, has no chat template, does not say how its turns end, or has weights that are
+            not finite.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
+    with readable(name):
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
     tokenizer.chat_template = chat_template or tokenizer.chat_template
     if tokenizer.chat_template is None:
         raise ValueError(f"{name} has no chat template; give one as chat_template")
-    model = AutoModelForCausalLM.from_pretrained(
-        name, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, **where
-    )
+    with readable(name):
+        model = AutoModelForCausalLM.from_pretrained(
+            name, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, **where
+        )
     if end_of_turn is not None:
         model.generation_config.eos_token_id = end_of_turn
     if model.generation_config.eos_token_id is None:
         raise ValueError(f"{name} does not say which token ends a turn; give its ids as end_of_turn")
+    check_weights(model, name)
     model.save_pretrained(out.path)
     tokenizer.save_pretrained(out.path)
     return {"parameters": float(model.num_parameters())}

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from stages.artifacts import RewardModel
-from stages.sources.models import Dtype, directory_hash
-from stages.sources.revision import check_revision
+from stages.engines.models import check_weights
+from stages.sources.models import Dtype, directory_hash, readable
+from stages.sources.revision import check_pinned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class HubReward:
     chat_template: str | None = None
 
     def __post_init__(self) -> None:
-        check_revision(self.revision)
+        check_pinned(self.repo, self.revision)
 
     def __call__(self, *, out: RewardModel) -> Mapping[str, float]:
         """Download and keep classifier, tokenizer and template."""
@@ -58,23 +59,28 @@ def keep(name: str, out: RewardModel, dtype: Dtype, chat_template: str | None, *
     """Load a classifier and save it as an artifact.
 
     Raises:
-        ValueError: it has no chat template, not one output, or not all weights.
+        ValueError: it cannot be read, has no chat template, not one output, or not all weights, each of them finite.
     """
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
+    with readable(name):
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
     tokenizer.chat_template = chat_template or tokenizer.chat_template
     if tokenizer.chat_template is None:
         raise ValueError(f"{name} has no chat template; give one as chat_template")
     loaded = {"dtype": getattr(torch, dtype), "use_safetensors": True, "output_loading_info": True}
-    model, info = AutoModelForSequenceClassification.from_pretrained(name, trust_remote_code=False, **loaded, **where)
+    with readable(name):
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            name, trust_remote_code=False, **loaded, **where
+        )
     if model.config.num_labels != 1:
         raise ValueError(f"{name} has {model.config.num_labels} outputs; a reward model has one")
     if info["missing_keys"]:
         raise ValueError(f"{name} lacks {', '.join(sorted(info['missing_keys']))}; its rewards would be random numbers")
     if model.config.get_text_config().pad_token_id is None:
         model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    check_weights(model, name)
     model.save_pretrained(out.path)
     tokenizer.save_pretrained(out.path)
     return {"parameters": float(model.num_parameters())}

@@ -42,7 +42,10 @@ def check(step: int, logs: Mapping[str, float], from_reference: bool) -> None:
     """
     for name in ("loss", "grad_norm"):
         if not math.isfinite(float(logs.get(name, 0.0))):
-            raise ValueError(f"{name} is {logs[name]} at step {step}: the learning rate may be too high")
+            raise ValueError(
+                f"{name} is {logs[name]} at step {step}; no weights of it are kept. Likely causes: a learning rate "
+                "that is too high, a precision too narrow (dtype), or, at step 1, log-probs that were not finite before"
+            )
     changes = [float(logs[f"{side}_logp_change"]) for side in ("chosen", "rejected")] if from_reference else []
     if step == 1 and any(abs(change) > TOLERANCE for change in changes):
         raise ValueError(

@@ -42,7 +42,9 @@ def loaded_for_training(policy: Model) -> Any:
     from stages.engines.attention import attend_well
     from stages.engines.logprobs import check_head
 
-    model = AutoModelForCausalLM.from_pretrained(policy.path, dtype=torch.float32, local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        policy.path, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
+    )
     attend_well(model)
     check_head(model)
     return model
@@ -101,13 +103,19 @@ def fit(trainer: Any, out: Model) -> None:
 
 
 def save(model: Any, settings: "Training", policy: Model, out: Model) -> None:
-    """Save the weights in the precision that was asked for, with the policy's tokenizer and way to end a turn."""
+    """Save the weights in the precision that was asked for, with the policy's tokenizer and way to end a turn.
+
+    Raises:
+        ValueError: a weight is not finite; nothing is saved.
+    """
     import torch
     from transformers import GenerationConfig
 
-    from stages.engines.models import end_of_turn, load_tokenizer
+    from stages.engines.models import check_weights, end_of_turn, load_tokenizer
 
+    model = model.to(getattr(torch, settings.dtype))
+    check_weights(model, "the trained model")
     model.generation_config = GenerationConfig.from_pretrained(policy.path, local_files_only=True)
-    model.to(getattr(torch, settings.dtype)).save_pretrained(out.path)
+    model.save_pretrained(out.path)
     load_tokenizer(policy).save_pretrained(out.path)
     assert end_of_turn(out) == end_of_turn(policy), "training must not change how a turn ends"

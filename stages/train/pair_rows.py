@@ -28,7 +28,9 @@ def trainable(
     counts: Counter[str] = Counter()
     rows = [{name: row[name] for name in (*OWN, *needs)} for row in tokenised(pairs, policy, max_tokens, counts)]
     if not rows:
-        raise ValueError(f"no pair is left to train on: {dict(counts)}")
+        raise ValueError(
+            f"no pair is left to train on: {dict(counts)}. Likely causes: a small max_tokens, or another chat template"
+        )
     for name in needs:
         missing = sum(row[name] is None for row in rows)
         if missing:

@@ -33,7 +33,10 @@ class SFT(Training):
         tables = [demonstrations, *([more] if more else [])]
         rows = [row for table in tables for row in self._tokenised(table, policy, counts)]
         if not rows:
-            raise ValueError(f"no demonstration is left to train on: {dict(counts)}")
+            raise ValueError(
+                f"no demonstration is left to train on: {dict(counts)}. Likely causes: max_tokens is too small, or the "
+                "chat template does not fit"
+            )
         release()
         return train(self, in_order(rows, self), policy, out) | {name: float(count) for name, count in counts.items()}
 

@@ -117,7 +117,7 @@ def test_a_file_that_is_not_what_its_name_says_is_an_error(artifact, tmp_path):
     (tmp_path / "b.jsonl").write_bytes(b'{"prompt": "\xff"}')
     with pytest.raises(ValueError, match=r"a.parquet: not a parquet file"):
         prompts(artifact, str(tmp_path / "a.parquet"))
-    with pytest.raises(ValueError, match=r"b.jsonl: expected UTF-8"):
+    with pytest.raises(ValueError, match=r"b.jsonl, row 1: expected UTF-8"):
         prompts(artifact, str(tmp_path / "b.jsonl"))
 
 
