@@ -91,7 +91,16 @@ class Client:
         if reply.status != 200:
             said = self._hidden(reply.data.decode("utf-8", "replace"))[:500]
             raise RuntimeError(f"{where} answered {reply.status}: {said}")
-        return reply.json()
+        try:
+            return reply.json()
+        except (ValueError, RecursionError) as wrong:
+            raise RuntimeError(f"{where} answered no JSON: {self._hidden(str(wrong))[:200]}") from None
 
     def _hidden(self, text: str) -> str:
         return text.replace(self._key, "...") if self._key else text
+
+
+def listed(said: Any, name: str) -> list[Any]:
+    """The list of this name in what a server said; empty if there is none."""
+    found = said.get(name) if isinstance(said, dict) else None
+    return found if isinstance(found, list) else []

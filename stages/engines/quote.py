@@ -49,7 +49,7 @@ def turn_marks(tokenizer: Any) -> set[str]:
 
 def without_delimiters(text: str) -> str:
     """The text with anything that looks like one of our delimiters broken apart."""
-    return re.sub(rf"<(?=\s*/?\s*(?:{'|'.join(TAGS)})\b)", "<" + JOINER, text, flags=re.IGNORECASE)
+    return re.sub(rf"<(?=\s*(?:/\s*)?(?:{'|'.join(TAGS)})\b)", "<" + JOINER, text, flags=re.IGNORECASE)
 
 
 def transcript(prompt: Sequence[Message]) -> str:

@@ -12,7 +12,7 @@ from pathlib import PurePath
 from typing import Any
 
 from stages.artifacts import Model
-from stages.engines.client import Client
+from stages.engines.client import Client, listed
 from stages.engines.engine import Answer, Request, Sampling
 from stages.progress import progress
 
@@ -50,6 +50,8 @@ class Server:
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
             raise ValueError(f"url begins with http:// or https://, as in http://127.0.0.1:8000/v1, not {self.url!r}")
+        if "@" in self.url:
+            raise ValueError("url holds a password, and would be written to orders; say key_variable instead")
         if self.rows < 1 or self.retries < 0:
             raise ValueError(f"rows must be at least 1 and retries at least 0, not {self.rows} and {self.retries}")
         if self.timeout <= 0 or (self.per_minute is not None and self.per_minute <= 0):
@@ -98,16 +100,22 @@ class Server:
     def _ids(self, choice: dict[str, Any], model: Model, ends: list[int]) -> list[int]:
         """
         Raises:
-            ValueError: the server gave no ids, though it was said to know the words for it.
+            ValueError: the server gave no ids, though it was said to know the words for it, or no text.
         """
         from stages.engines.models import load_tokenizer
 
         if not self.extended:
-            written: list[int] = load_tokenizer(model)(choice["text"], add_special_tokens=False)["input_ids"]
-            return written + ends[: choice["finish_reason"] == "stop"]
-        if not choice.get("token_ids"):
+            if not isinstance(choice.get("text"), str):
+                raise ValueError(f"{self.url} answered without a text: {str(choice)[:200]}")
+            text = choice["text"].encode("utf-8", "replace").decode()
+            written: list[int] = load_tokenizer(model)(text, add_special_tokens=False)["input_ids"]
+            return written + ends[: choice.get("finish_reason") == "stop"]
+        tokens = choice.get("token_ids")
+        if not isinstance(tokens, list) or not tokens:
             raise ValueError(f"{self.url} gives no token ids: it does not know vLLM's words, so say extended: false")
-        return list(choice["token_ids"])
+        if not all(type(token) is int and 0 <= token < 2**31 for token in tokens):
+            raise ValueError(f"{self.url} gives token ids that are none: {str(tokens)[:200]}")
+        return tokens
 
     def _choices(self, client: Client, bodies: Mapping[Whose, Any]) -> Iterator[tuple[Whose, dict[str, Any]]]:
         """What is chosen for each body, ``rows`` at a time; where one fails no others are begun."""
@@ -115,7 +123,7 @@ class Server:
             replies = {pool.submit(client.post, "completions", body): whose for whose, body in bodies.items()}
             try:
                 for reply in as_completed(replies):
-                    yield replies[reply], reply.result()["choices"][0]
+                    yield replies[reply], _first(client, reply.result())
                     bar.update()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -126,7 +134,7 @@ def _name(client: Client, model: Model) -> str:
     """By which name the server knows the model: the one whose name or folder is called as the model's identity."""
     from stages.engines.models import stored_dtype
 
-    served = client.get("models")["data"]
+    served = [one for one in listed(client.get("models"), "data") if isinstance(one, dict) and "id" in one]
     for one in served:
         if {model.identity, model.path.name} & {PurePath(str(one.get(word))).name for word in ("id", "root")}:
             return str(one["id"])
@@ -135,3 +143,10 @@ def _name(client: Client, model: Model) -> str:
         f"{client.url} serves {names}, but the step asks for the model {model.identity}, and answers of another would "
         f"be false. Say `vllm serve {model.path} --dtype {stored_dtype(model)}`, then the same again"
     )
+
+
+def _first(client: Client, said: Any) -> dict[str, Any]:
+    for choice in listed(said, "choices"):
+        if isinstance(choice, dict):
+            return choice
+    raise ValueError(f"{client.url} answered without a choice: {str(said)[:200]}")

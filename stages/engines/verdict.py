@@ -48,7 +48,14 @@ def without_verdict(judgement: str, keyword: str) -> str:
 def _said(judgement: str, keyword: str) -> str | None:
     """What follows the keyword on the last line that begins with it, without marks and a full stop."""
     found = [match[1] for match in map(_line(keyword).match, judgement.splitlines()) if match]
-    return re.sub(rf"^{MARKS}|{MARKS}[.]?{MARKS}$", "", found[-1]) if found else None
+    return _bare(_bare(found[-1]).removesuffix(".")) if found else None
+
+
+def _bare(text: str) -> str:
+    """The text without marks around it. One look at each character: a regular expression for both ends would look at
+    a long row of marks once for each of them."""
+    shown = [place for place, mark in enumerate(text) if not (mark.isspace() or mark in "*_#`")]
+    return text[shown[0] : shown[-1] + 1] if shown else ""
 
 
 def _line(keyword: str) -> re.Pattern[str]:

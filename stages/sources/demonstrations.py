@@ -11,7 +11,7 @@ from typing import ClassVar
 from stages.artifacts import Demonstrations, Row
 from stages.engines.quote import check_template, fill
 from stages.sources.local import known, read
-from stages.sources.rows import check_rows, converted, selected
+from stages.sources.rows import check_rows, converted, identifier, selected, shortened, written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,18 +78,25 @@ class LocalJudgements:
         return {"demonstrations": out.write(rows)}
 
     def _rows(self) -> Iterator[Row]:
+        seen: set[str] = set()
         for number, row in read(self.path, self.sha256):
+            place = f"{self.path}, row {number}"
             there = {name for name, value in row.items() if value is not None}
             missing = {"id", "question", "answer", "judgement", "score"} - there
             if missing:
-                raise ValueError(f"{self.path}, row {number}: no column {', '.join(sorted(missing))}")
-            asked = fill(self.rubric, question=row["question"], response=row["answer"])
-            if not isinstance(row["score"], int | float) or int(row["score"]) != row["score"]:
-                raise ValueError(f"{self.path}, row {number}: expected a whole number as score, got {row['score']!r}")
-            said = f"{row['judgement'].strip()}\n{self.keyword}: {int(row['score'])}"
+                raise ValueError(f"{place}: no column {', '.join(sorted(missing))}")
+            score, prompt_id = row["score"], identifier(row["id"], place)
+            if isinstance(score, bool) or not isinstance(score, int | float) or score not in range(-1000, 1001):
+                raise ValueError(f"{place}: expected a whole number as score, got {shortened(repr(score))}")
+            if prompt_id in seen:
+                raise ValueError(f"{place}: the id {shortened(prompt_id)!r} occurs twice")
+            seen.add(prompt_id)
+            texts = {name: written(row[name], f"{place}, {name}") for name in ("question", "answer", "judgement")}
             yield {
-                "prompt_id": str(row["id"]),
-                "prompt": asked,
-                "completion": [{"role": "assistant", "content": said}],
-                "score": row["score"],
+                "prompt_id": prompt_id,
+                "prompt": fill(self.rubric, question=texts["question"], response=texts["answer"]),
+                "completion": [
+                    {"role": "assistant", "content": f"{texts['judgement'].strip()}\n{self.keyword}: {int(score)}"}
+                ],
+                "score": score,
             }

@@ -3,8 +3,6 @@
 The one decision: a file is known by what is in it (sha256), never by where it lies.
 """
 
-import csv
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import ClassVar
 
 from stages.artifacts import Pairs, Prompts
 from stages.sources.files import file_hash
+from stages.sources.formats import READERS
 from stages.sources.rows import Numbered, check_rows, converted, selected
 
 
@@ -87,47 +86,7 @@ def read(path: str, sha256: str) -> list[Numbered]:
     Raises:
         ValueError: it cannot be read as what its name says, or was written to since it was planned.
     """
-    try:
-        rows = READERS[Path(path).suffix](Path(path))
-    except UnicodeDecodeError as wrong:
-        raise ValueError(f"{path}: expected UTF-8, but byte {wrong.start} is not") from wrong
+    rows = READERS[Path(path).suffix](Path(path))
     if file_hash(path) != sha256:
         raise ValueError(f"{path} has changed since it was planned; plan again")
     return rows
-
-
-def _jsonl(path: Path) -> list[Numbered]:
-    rows = []
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as wrong:
-                raise ValueError(f"{path}, row {number}: expected a JSON object, but {wrong}") from wrong
-            if not isinstance(row, dict):
-                raise ValueError(f"{path}, row {number}: expected a JSON object, got {line.strip()[:60]}")
-            rows.append((number, row))
-    return rows
-
-
-def _parquet(path: Path) -> list[Numbered]:
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
-
-    try:
-        return list(enumerate(parquet.read_table(path).to_pylist(), start=1))
-    except pa.ArrowInvalid as wrong:
-        raise ValueError(f"{path}: not a parquet file ({wrong})") from wrong
-
-
-def _csv(path: Path) -> list[Numbered]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            return list(enumerate(csv.DictReader(file, strict=True), start=1))
-        except csv.Error as wrong:
-            raise ValueError(f"{path}: not a csv file ({wrong})") from wrong
-
-
-READERS = {".jsonl": _jsonl, ".parquet": _parquet, ".csv": _csv}

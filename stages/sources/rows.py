@@ -55,10 +55,11 @@ def converted(rows: Sequence[Numbered], columns: Mapping[str, str], where: str) 
         place = f"{where}, row {number}"
         for column in columns.values():
             if column not in row:
-                raise ValueError(f"{place}: no column {column!r}; there is {', '.join(sorted(map(str, row)))}")
-        prompt_id = str(row[columns["prompt_id"]]) if "prompt_id" in columns else str(number)
+                there = ", ".join(sorted(map(str, row)))
+                raise ValueError(f"{place}: no column {column!r}; there is {shortened(there)}")
+        prompt_id = identifier(row[columns["prompt_id"]], place) if "prompt_id" in columns else str(number)
         if prompt_id in seen:
-            raise ValueError(f"{place}: the id {prompt_id!r} occurs twice")
+            raise ValueError(f"{place}: the id {shortened(prompt_id)!r} occurs twice")
         seen.add(prompt_id)
         prompt = _prompt(row[columns["prompt"]], f"{place}, {columns['prompt']}")
         answers = {
@@ -69,13 +70,41 @@ def converted(rows: Sequence[Numbered], columns: Mapping[str, str], where: str) 
         yield {"prompt_id": prompt_id, "prompt": prompt, **answers, **(HUMAN if "chosen" in answers else {})}
 
 
+def identifier(value: Any, where: str) -> str:
+    """An id as text.
+
+    Raises:
+        ValueError: it is empty, or neither text nor a number.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
+        raise ValueError(f"{where}: expected text or a number as id, got {_short(value)}")
+    return written(str(value), where)
+
+
+def written(value: Any, where: str) -> str:
+    """A text that can be written as UTF-8.
+
+    Raises:
+        ValueError: it is no text, or half of a character stands in it alone (a surrogate).
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{where}: expected text, got {_short(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as wrong:
+        raise ValueError(f"{where}: character {wrong.start} is half of one (a lone surrogate)") from wrong
+    return value
+
+
 def _prompt(value: Any, where: str) -> list[Message]:
     """A question as text, or a conversation that ends with the user."""
     if isinstance(value, str) and value.strip():
-        return [{"role": "user", "content": value}]
+        return [{"role": "user", "content": written(value, where)}]
     messages = _messages(value, where, "text or a list of {role, content}")
     if messages[-1]["role"] != "user":
         raise ValueError(f"{where}: expected a conversation that ends with the user, not the {messages[-1]['role']}")
+    if not messages[-1]["content"].strip():
+        raise ValueError(f"{where}: the user says nothing but white space")
     return messages
 
 
@@ -97,9 +126,13 @@ def _messages(value: Any, where: str, expected: str) -> list[Message]:
     for turn in value:
         if not (isinstance(turn, Mapping) and turn.get("role") in ROLES and isinstance(turn.get("content"), str)):
             raise ValueError(f"{where}: expected {{role: {' | '.join(ROLES)}, content: text}}, got {_short(turn)}")
-    return [{"role": turn["role"], "content": turn["content"]} for turn in value]
+    return [{"role": turn["role"], "content": written(turn["content"], where)} for turn in value]
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    return shortened(repr(value))
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text, for a message."""
     return text if len(text) <= 80 else f"{text[:77]}..."
