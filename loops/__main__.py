@@ -15,14 +15,17 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from loops.compose import compose, headline, recipes, resolved, section
-from loops.console import Console, plan_lines, say
+from loops.compose import compose, resolved, section
+from loops.console import Console, check_columns, plan_lines, say
 from loops.errors import LoopError, RecipeError, nearest
 from loops.executors import Executor
 from loops.gated import gated
 from loops.patience import Patience
 from loops.plan import Plan, unroll
-from loops.recipe import load
+from loops.recipe import check_name, load
+from loops.screen import screen
+from loops.secrets import hidden, show
+from loops.shipped import headline, recipes
 from loops.stage import build
 from loops.store import Store
 from loops.tracker import Tracker
@@ -36,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words: list[str] = said.words
     command, overrides = (words[0], words[1:]) if words and "=" not in words[0] else ("run", words)
     signal.signal(signal.SIGTERM, _interrupt)
+    sys.excepthook = show
     try:
         if command not in COMMANDS:
             raise RecipeError(f"there is no command {command!r}{nearest(command, COMMANDS)}")
@@ -44,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command in ("verify", "gc"):
             return _look_after(command, overrides, said.yes)
         cfg = compose(overrides)
-        plan, store = unroll(gated(load(cfg), section(cfg, "gate"))), Store(Path(str(resolved(cfg, "store"))))
+        recipe = gated(load(cfg), section(cfg, "gate"))
+        screen(recipe, section(cfg, "engine"), overrides)
+        check_name(resolved(cfg, "run"), "run")
+        check_columns(section(cfg, "table"))
+        plan, store = unroll(recipe), Store(Path(str(resolved(cfg, "store"))))
         executor: Executor = build(section(cfg, "executor"), "executor")
         tracker: Tracker = build(section(cfg, "tracker"), "tracker")
         patience: Patience = build({"_target_": "loops.patience.Patience", **section(cfg, "patience")}, "patience")
@@ -54,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             _run(cfg, plan, store, executor, tracker, patience)
     except LoopError as refused:
-        print(f"{type(refused).__name__}: {refused}", file=sys.stderr)
+        print(hidden(f"{type(refused).__name__}: {refused}"), file=sys.stderr)
         return 1 if isinstance(refused, RecipeError) else 2
     except BrokenPipeError:  # whoever read our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

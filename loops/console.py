@@ -4,6 +4,7 @@ The one decision: the console is a tracker like MLflow, and which numbers the ta
 a format string over ``<node>/<metric>``.
 """
 
+import re
 import string
 import sys
 import time
@@ -15,9 +16,11 @@ from typing import Any
 from rich.console import Console as Terminal
 from rich.table import Table
 
+from loops.errors import RecipeError
 from loops.manifest import Manifest
 from loops.plan import Plan, Step
 from loops.provenance import code_hash
+from loops.secrets import hidden
 from loops.store import Store
 
 
@@ -43,6 +46,8 @@ def _state(step: Step, store: Store) -> str:
     if manifest is None:
         return "run!" if store.damage(step.key) else "run"
     return "have" if manifest.provenance.get("code") == code_hash(type(step.stage)) else "have*"
+CELL = re.compile(r"\{[\w./-]+(:[-+<>^ ,]?\d{0,3}(\.\d{1,2})?[efg%]?)?\}", flags=re.ASCII)
+"""A number in the closing table: a metric's name and how it is written."""
 
 
 @dataclass(kw_only=True)
@@ -115,6 +120,16 @@ class Console:
         return table
 
 
+def check_columns(columns: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        RecipeError: a column of the table is no text in which ``{node/metric:.2f}`` stands for a number.
+    """
+    for label, template in columns.items():
+        if not isinstance(template, str) or set(CELL.sub("", template)) & set("{}"):
+            raise RecipeError(f"table.{label}: expected a text with {{node/metric:.2f}}, got {template!r}")
+
+
 def filled(template: str, metrics: Mapping[str, float]) -> str:
     """The template with the metrics' values, or the empty string where one of them is missing."""
     return template.format_map(metrics) if all(name in metrics for name in _names(template)) else ""
@@ -125,5 +140,5 @@ def _names(template: str) -> list[str]:
 
 
 def say(text: Any, end: str = "\n") -> None:
-    """Print at once, so that a log file is never behind."""
-    print(text, end=end, flush=True)
+    """Print at once, so that a log file is never behind, and without secrets."""
+    print(hidden(str(text)), end=end, flush=True)

@@ -15,6 +15,7 @@ from typing import Any
 from loops.manifest import Manifest
 from loops.plan import Plan, Step
 from loops.provenance import provenance
+from loops.secrets import hidden, hidden_in
 
 STOPPED = "stopped"
 """The tag that says why a loop ended early, or is empty."""
@@ -91,11 +92,11 @@ class Ledger:
     def _begun(self, plan: Plan) -> str:
         from mlflow.entities import Param
 
-        tags = {"loop": plan.key, "recipe": plan.name, "command": shlex.join(sys.argv)}
+        tags = {"loop": plan.key, "recipe": plan.name, "command": hidden(shlex.join(sys.argv))}
         run: str = self._client.create_run(self._experiment, tags=tags, run_name=plan.name).info.run_id
         self._client.log_dict(run, provenance(), "environment.json")
-        self._client.log_batch(run, params=[Param(name, str(value)) for name, value in plan.sizes.items()])
-        self._client.log_text(run, plan.source, "recipe.yaml")
+        self._client.log_batch(run, params=[Param(name, hidden(str(value))) for name, value in plan.sizes.items()])
+        self._client.log_text(run, hidden(plan.source), "recipe.yaml")
         self._client.log_text(run, "".join(f"{step.key}  {step.id}\n" for step in plan.steps), "plan.txt")
         return run
 
@@ -120,9 +121,9 @@ class Ledger:
         begun = ended - int(each.manifest.seconds * 1000)
         run: str = self._client.create_run(self._experiment, begun, tags, step.id).info.run_id
         own = [Metric(name, value, ended, 0) for name, value in each.numbers.items()]
-        fields = [Param(name, str(value)[:500]) for name, value in stage["fields"].items()]
+        fields = [Param(name, hidden(str(value))[:500]) for name, value in stage["fields"].items()]
         self._client.log_batch(run, [*own, *_curve(each.artifact / "curve.jsonl", ended)], fields[:100])
-        self._client.log_dict(run, asdict(each.manifest), "manifest.json")
+        self._client.log_dict(run, hidden_in(asdict(each.manifest)), "manifest.json")
         if (each.artifact / "plots").is_dir():
             self._client.log_artifacts(run, str(each.artifact / "plots"), "plots")
         return run

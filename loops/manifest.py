@@ -83,7 +83,14 @@ def _glance(path: Path, name: str, known: dict[str, Any]) -> tuple[str, int]:
 
 
 def inventory(directory: Path) -> dict[str, dict[str, Any]]:
-    """Size and sha256 of every file below the directory, by relative path."""
+    """Size and sha256 of every file below the directory, by relative path.
+
+    Raises:
+        ValueError: there is a link, and what an artifact holds must lie in the store.
+    """
+    for path in directory.rglob("*"):
+        if path.is_symlink():
+            raise ValueError(f"{path.relative_to(directory)} is a link to {os.readlink(path)}; an artifact holds none")
     files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in (MANIFEST, SIGN))
     return {
         path.relative_to(directory).as_posix(): {"size": path.stat().st_size, "sha256": sha256(path)} for path in files

@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from loops.secrets import hidden
+
 PACKAGES = ("torch", "transformers", "trl", "vllm", "datasets", "accelerate", "peft", "hydra-core", "mlflow", "pyarrow")
 
 
@@ -20,7 +22,7 @@ def provenance() -> dict[str, Any]:
     return {
         "commit": (_git("rev-parse", "HEAD") or "").strip() or None,
         "diff_sha256": hashlib.sha256(diff.encode()).hexdigest() if diff else None,
-        "command": sys.argv,
+        "command": [hidden(word) for word in sys.argv],
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": _versions(),

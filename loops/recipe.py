@@ -3,6 +3,7 @@
 The one decision: a recipe is a value. It is read once, with every round's numbers in place, and knows no step yet.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +13,9 @@ from omegaconf import DictConfig
 
 from loops.compose import resolved, section
 from loops.errors import RecipeError, nearest
+
+PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+MOST_ROUNDS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,24 +55,36 @@ class Recipe:
         return yaml.safe_dump(_plain(described), sort_keys=False)
 
 
+def check_name(name: object, where: str) -> str:
+    """The name, which becomes a path below ``runs/``.
+
+    Raises:
+        RecipeError: it is no plain name.
+    """
+    if not isinstance(name, str) or not PLAIN.fullmatch(name):
+        raise RecipeError(
+            f"{where}: {name!r} is no plain name; names of recipes, runs and nodes become paths and have letters, "
+            "digits, _, - and . (not at the start) only, 100 at most"
+        )
+    return name
+
+
 def load(cfg: DictConfig) -> Recipe:
     """Read a composed configuration. Materials that nobody reads are left out.
 
     Raises:
         RecipeError: a section has the wrong shape or an interpolation leads nowhere.
     """
-    name, rounds = resolved(cfg, "name"), resolved(cfg, "rounds")
-    if not isinstance(name, str):
-        raise RecipeError(f"name: a recipe needs a name, got {name!r}")
-    if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 0:
-        raise RecipeError(f"rounds: expected a whole number of rounds, got {rounds!r}")
+    name, rounds = check_name(resolved(cfg, "name"), "name"), resolved(cfg, "rounds")
+    if not isinstance(rounds, int) or isinstance(rounds, bool) or not 0 <= rounds <= MOST_ROUNDS:
+        raise RecipeError(f"rounds: expected a whole number of rounds, got {rounds!r} (at most {MOST_ROUNDS})")
     setup = _nodes(cfg, "setup")
     unrolled = []
     for number in range(1, rounds + 1):
         cfg.number = number
         unrolled.append(_nodes(cfg, "round"))
     cfg.number = 0
-    carry = {name: _carry(entry, f"carry.{name}") for name, entry in section(cfg, "carry").items()}
+    carry = {check_name(name, "carry"): _carry(entry, f"carry.{name}") for name, entry in section(cfg, "carry").items()}
     names = [carried.init for carried in carry.values()] + [carried.next for carried in carry.values()]
     for nodes in [setup, *unrolled]:
         names += [name for node in nodes.values() for name in node.inputs.values()]
@@ -86,7 +102,9 @@ def _plain(value: Any) -> Any:
 
 def _nodes(cfg: DictConfig, place: str) -> dict[str, Node]:
     entries = section(cfg, place)
-    nodes = {name: _node(entry, f"{place}.{name}") for name, entry in entries.items() if entry is not None}
+    nodes = {
+        check_name(name, place): _node(entry, f"{place}.{name}") for name, entry in entries.items() if entry is not None
+    }
     for name, node in nodes.items():
         for key, read in node.inputs.items():
             if read in entries and read not in nodes:

@@ -19,6 +19,7 @@ from loops.errors import StepFailed
 from loops.executors import Executor
 from loops.patience import Patience
 from loops.plan import Plan, Step
+from loops.secrets import sweep
 from loops.store import Store
 from loops.tracker import Tracker
 
@@ -72,6 +73,8 @@ class Runner:
     def _end(self, status: str) -> None:
         """Let go of the executor, and tell every tracker, whatever one of them does."""
         self.executor.stop(now=status == "KILLED")
+        for log in (self.run_dir / "logs").glob("*.log") if status != "FINISHED" else ():
+            sweep(log)  # a worker that was killed could not
         with ExitStack() as ending:
             for tracker in reversed(self.trackers):
                 ending.callback(tracker.end, status)

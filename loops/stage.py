@@ -7,13 +7,13 @@ calls them ``scores``, and makes Pairs. Nothing is registered and nothing is inh
 import dataclasses
 import importlib
 import inspect
-import os
 import typing
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Protocol
 
 from loops.errors import RecipeError, nearest
+from loops.trust import trusted
 
 
 class Stage(Protocol):
@@ -121,10 +121,9 @@ def _adapter(kind: type, name: str) -> Any:
 def _locate(target: object, where: str) -> Any:
     if not isinstance(target, str):
         raise RecipeError(f"{where}: a stage needs a _target_, the dotted name of its class")
-    trusted = ["stages", "loops", *os.environ.get("SELFLOOP_TRUST", "").replace(",", " ").split()]
-    if not any(target.startswith(f"{package}.") for package in trusted):
+    if not any(target.startswith(f"{package}.") for package in trusted()):
         raise RecipeError(
-            f"{where}: {target!r} is outside what may be run ({', '.join(trusted)}); "
+            f"{where}: {target!r} is outside what may be run ({', '.join(trusted())}); "
             "name its package in SELFLOOP_TRUST if you trust it"
         )
     module_name, _, name = target.rpartition(".")

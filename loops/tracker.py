@@ -15,6 +15,7 @@ from typing import Protocol
 from loops.ledger import Finished, Ledger
 from loops.manifest import Manifest
 from loops.plan import Plan, Step
+from loops.secrets import hidden
 
 GROUP = 50
 """At most so many steps are told together; those of a group that was cut off are told again."""
@@ -126,7 +127,7 @@ class MLflow:
                 ledger.tell(group)
             ledger.close(self._status, self._stopped)
         except Exception as failure:
-            self._lost = f"{type(failure).__name__}: {' '.join(str(failure).split())[:200]}"
+            self._lost = f"{type(failure).__name__}: {' '.join(hidden(str(failure)).split())[:200]}"
 
     def _gathered(self) -> list[Finished]:
         """The steps that wait to be told; none at the end."""
@@ -143,4 +144,5 @@ class MLflow:
         """Once, and from the runner's thread: stderr may be a step's log while one runs in this process."""
         if self._lost and not self._said:
             self._said = True
-            print(f"MLflow at {self.uri} is not told ({self._lost}); the loop goes on without it", file=sys.stderr)
+            lost = f"MLflow at {self.uri} is not told ({self._lost}); the loop goes on without it"
+            print(hidden(lost), file=sys.stderr)

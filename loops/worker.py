@@ -7,12 +7,13 @@ A step's stderr (libraries' warnings, its traceback) goes to its log. Its stdout
 """
 
 import json
+import math
 import os
 import shutil
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from loops.errors import StepFailed
 from loops.fingerprint import canonical, step_key
 from loops.manifest import Manifest, inventory
 from loops.provenance import code_hash, provenance
+from loops.secrets import Hiding, hidden, sweep
 from loops.stage import Stage, build, signature
 from loops.store import Store
 
@@ -48,7 +50,7 @@ def work(path: Path) -> None:
         except Exception as failure:
             with suppress(OSError):  # the disk is full, perhaps
                 traceback.print_exc()
-            raise StepFailed(f"{type(failure).__name__}: {failure}") from None
+            raise StepFailed(hidden(f"{type(failure).__name__}: {' '.join(str(failure).split())}")) from None
 
 
 def _stage(order: dict[str, Any]) -> Stage:
@@ -79,7 +81,7 @@ def _make(order: dict[str, Any], stage: Stage, store: Store, draft: Path) -> Non
             key=order["key"],
             stage=canonical(stage),  # type: ignore[arg-type]
             inputs=order["inputs"],
-            metrics={name: float(value) for name, value in metrics.items()},
+            metrics=_finite(metrics),
             seconds=round(seconds, 3),
             provenance={**provenance(), "code": code_hash(type(stage))},
             files=inventory(draft),
@@ -87,17 +89,33 @@ def _make(order: dict[str, Any], stage: Stage, store: Store, draft: Path) -> Non
     )
 
 
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """
+    Raises:
+        ValueError: a metric is NaN or infinite.
+    """
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise ValueError(f"the metric {name} is {value}: something was divided by nothing, or a model overflowed")
+    return {name: float(value) for name, value in metrics.items()}
+
+
 @contextmanager
 def stderr_to(log: Path) -> Iterator[None]:
-    """Send stderr to the log: Python's, and file descriptor 2, where compiled libraries write."""
+    """Send stderr to the log: Python's, and file descriptor 2, where compiled libraries write.
+
+    Secrets are taken out: of what Python writes at once, of the rest when the step ends.
+    """
     console = os.dup(2)
-    with log.open("a", encoding="utf-8", buffering=1) as file, redirect_stderr(file):
+    with Hiding(log.open("ab"), encoding="utf-8", line_buffering=True) as file, redirect_stderr(file):
         os.dup2(file.fileno(), 2)
         try:
             yield
         finally:
             os.dup2(console, 2)
             os.close(console)
+            file.flush()
+            sweep(log)
 
 
 if __name__ == "__main__":

@@ -152,8 +152,8 @@ class Report(Artifact):
         Raises:
             ValueError: a number in it is NaN or infinite.
         """
-        if wrong := [f"{name} is {value}" for name, value in contents.items() if value != value or value in (inf, -inf)]:
-            raise ValueError(f"{', '.join(wrong)}: the model's log-probs are not finite, or nothing was measured")
+        if bad := [f"{name} is {value}" for name, value in contents.items() if value != value or value in (inf, -inf)]:
+            raise ValueError(f"{', '.join(bad)}: the model's log-probs are not finite, or nothing was measured")
         (self.path / "report.json").write_text(json.dumps(contents, indent=1, allow_nan=False), encoding="utf-8")
 
     def read(self) -> dict[str, Any]:

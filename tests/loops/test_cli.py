@@ -151,4 +151,4 @@ def test_another_recipe_that_is_broken_breaks_nothing_but_itself(tmp_path):
     assert selfloop("plan", "recipes=dice", cwd=tmp_path).returncode == 0
     broken = selfloop("plan", "recipes=broken", cwd=tmp_path)
     assert broken.returncode == 1
-    assert broken.stderr.startswith("RecipeError: not YAML: ")
+    assert broken.stderr.startswith(f"RecipeError: {tmp_path / 'recipes/broken.yaml'} is not YAML for a recipe: ")

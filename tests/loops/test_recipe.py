@@ -192,7 +192,8 @@ def test_a_value_may_follow_the_round_and_a_round_without_one_is_refused():
 
 
 def test_a_prompts_text_is_part_of_what_is_planned_and_an_unknown_one_is_refused():
-    from loops.compose import compose, text
+    from loops.compose import compose
+    from loops.resolvers import text
 
     assert "{response}" in text("rubric")
     with pytest.raises(RecipeError, match=r"there is no recipes/prompts/rubrik.txt; did you mean 'rubric'"):

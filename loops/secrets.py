@@ -1,0 +1,76 @@
+"""Tokens and keys, kept out of everything that is written.
+
+The one decision: a secret is known by the name of what holds it. Its value, wherever it turns up in a text on its way
+to a log, a manifest, MLflow or a person, is replaced by that name.
+"""
+
+import io
+import json
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+NAMED = re.compile(r"TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIAL", flags=re.IGNORECASE)
+SHORTEST = 8
+"""A shorter value is a word that would be found everywhere."""
+IN_URL = re.compile(r"(?<=://)[^/\s@:]*:[^/\s@]*@")
+SAID = re.compile(r"(.*(?:api_?key|token|secret|password|credentials?))=(.*)", flags=re.IGNORECASE | re.DOTALL)
+
+
+def secrets() -> Iterator[tuple[str, str]]:
+    """Every secret by name, the longest first: of the environment, and of the command line's ``...token=VALUE``.
+
+    A path that exists is no secret.
+    """
+    named = [(name, value) for name, value in os.environ.items() if NAMED.search(name)]
+    said = [(match[1], match[2]) for match in map(SAID.fullmatch, sys.argv) if match]
+    for name, value in sorted(named + said, key=lambda one: -len(one[1])):
+        if len(value) >= SHORTEST and not os.path.exists(value):
+            yield name, value
+
+
+def hidden(text: str) -> str:
+    """The text without secrets, and without passwords in addresses."""
+    for name, value in secrets():
+        for spelled in {value, json.dumps(value)[1:-1], repr(value)[1:-1], quote(value, safe="")}:
+            text = text.replace(spelled, f"<{name}>")
+    return IN_URL.sub("<hidden>@", text)
+
+
+def hidden_in(value: Any) -> Any:
+    """Plain JSON without secrets, in names and values."""
+    if isinstance(value, str):
+        return hidden(value)
+    if isinstance(value, Mapping):
+        return {hidden(str(name)): hidden_in(item) for name, item in value.items()}
+    return [hidden_in(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print a traceback without secrets: what Python's own hook does otherwise."""
+    print(hidden("".join(traceback.format_exception(kind, error, trace))), file=sys.stderr)
+
+
+class Hiding(io.TextIOWrapper):
+    """A log file that no secret is written to."""
+
+    def write(self, text: str) -> int:
+        """Write without secrets."""
+        super().write(hidden(text))
+        return len(text)
+
+
+def sweep(log: Path) -> None:
+    """Take secrets out of a file that others wrote to as well: compiled libraries, or a process that was killed."""
+    try:
+        before = log.read_text(encoding="utf-8", errors="surrogateescape")
+    except FileNotFoundError:
+        return
+    if (after := hidden(before)) != before:
+        log.write_text(after, encoding="utf-8", errors="surrogateescape")
