@@ -2,10 +2,14 @@
 
 import json
 import os
+import sys
 import time
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
+
+from stages.engines.client import Client
 
 
 class File:
@@ -186,3 +190,35 @@ class Spell:
 
     def __call__(self, *, out: Word) -> dict[str, float]:
         return out.write(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leak:
+    """Says every planted secret wherever a stage can say something; asks a server at ``url`` or raises, if told to."""
+
+    number: int = 0
+    url: str = field(default="", compare=False)
+    fails: bool = field(default=False, compare=False)
+
+    def __call__(self, *, out: Number) -> dict[str, float]:
+        planted = [value for name, value in os.environ.items() if name.startswith("PLANTED")]
+        for value in planted:
+            print(f"python says {value}", file=sys.stderr)
+            print(f"python says {value!r} and {json.dumps(value)}", file=sys.stderr)
+            os.write(2, f"a compiled library says {value}\n".encode())
+        warnings.warn(f"a warning of {planted}", stacklevel=1)
+        if self.url:
+            Client(url=self.url, connections=1, per_minute=None, retries=0, timeout=10, key=None).get("models")
+        if self.fails:
+            raise RuntimeError(f"refused: {planted[0]}\nand {planted}")
+        return out.write(1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakAndWait:
+    """Says the secrets, and then takes for ever."""
+
+    def __call__(self, *, out: Number) -> dict[str, float]:
+        Leak()(out=out)
+        time.sleep(600)
+        return out.write(1.0)
