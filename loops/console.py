@@ -46,6 +46,8 @@ def _state(step: Step, store: Store) -> str:
     if manifest is None:
         return "run!" if store.damage(step.key) else "run"
     return "have" if manifest.provenance.get("code") == code_hash(type(step.stage)) else "have*"
+
+
 CELL = re.compile(r"\{[\w./-]+(:[-+<>^ ,]?\d{0,3}(\.\d{1,2})?[efg%]?)?\}", flags=re.ASCII)
 """A number in the closing table: a metric's name and how it is written."""
 
