@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as refused:
-        print(f"{refused}; what had finished is kept: run the same command again to go on", file=sys.stderr)
+        print(hidden(f"{refused}; what had finished is kept: run the same command again to go on"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted; what had finished is kept: run the same command again to go on", file=sys.stderr)
