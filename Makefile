@@ -75,5 +75,5 @@ check: setup     ## style, types, and who may import whom
 	$(BIN)/lint-imports
 
 clean:           ## the caches of tools; runs and store stay
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
+	rm -rf .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache build dist
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from loops.errors import RecipeError, nearest
 from loops.recipe_file import check_read, lineage
 from loops.resolvers import allow_only_ours
+from loops.secrets import hidden
 from loops.shipped import home, recipes
 
 MOST = 10_000
@@ -44,7 +45,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
             cfg: DictConfig = hydra_compose("config", overrides=[f"+home={home()}", *overrides])
     except (HydraException, OmegaConfBaseException, ValueError) as wrong:
         hint = " (a key that no file mentions needs a + before it)" if "not in struct" in str(wrong) else ""
-        raise RecipeError(f"configuration: {' '.join(str(wrong).split())[:300]}{hint}") from wrong
+        raise RecipeError(f"configuration: {' '.join(hidden(str(wrong)).split())[:300]}{hint}") from wrong
     finally:
         allow_only_ours()  # Hydra registers its own once more
     check_read(used.values(), cfg)

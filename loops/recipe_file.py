@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from loops.errors import RecipeError, nearest
+from loops.secrets import hidden
 
 SECTIONS = (
     *("defaults", "name", "rounds", "sizes", "sampling", "laptop"),
@@ -59,7 +60,7 @@ def read(file: Path) -> DictConfig:
         _check_shape(text, file)
         made = OmegaConf.create(text)
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, OSError) as wrong:
-        raise RecipeError(f"{file} is not YAML for a recipe: {' '.join(str(wrong).split())[:300]}") from wrong
+        raise RecipeError(f"{file} is not YAML for a recipe: {' '.join(hidden(str(wrong)).split())[:300]}") from wrong
     assert isinstance(made, DictConfig), "its shape was looked at"
     for key in made:
         if key in USERS:

@@ -50,7 +50,7 @@ def _check_secrets(field: str, value: str, known: Sequence[tuple[str, str]]) -> 
         if secret in value:
             raise RecipeError(
                 f"{field} holds the value of {name}, and a field is written to manifests: name the variable instead "
-                "(key_variable)"
+                "(key_variable), or unset it if it is no secret"
             )
 
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
-NAMED = re.compile(r"TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIAL", flags=re.IGNORECASE)
+NAMED = re.compile(r"TOKEN(?!IZ)|KEY(?!BOARD|MAP)|SECRET|PASSWORD|PASSWD|CREDENTIAL", flags=re.IGNORECASE)
 SHORTEST = 8
 """A shorter value is a word that would be found everywhere."""
 IN_URL = re.compile(r"(?<=://)[^/\s@:]*:[^/\s@]*@")
@@ -26,13 +26,14 @@ SAID = re.compile(r"(.*(?:api_?key|token|secret|password|credentials?))=(.*)", f
 def secrets() -> Iterator[tuple[str, str]]:
     """Every secret by name, the longest first: of the environment, and of the command line's ``...token=VALUE``.
 
-    A path that exists is no secret.
+    Of one with several lines, such as a private key, each line is a secret too. A path that exists is none.
     """
-    named = [(name, value) for name, value in os.environ.items() if NAMED.search(name)]
-    said = [(match[1], match[2]) for match in map(SAID.fullmatch, sys.argv) if match]
-    for name, value in sorted(named + said, key=lambda one: -len(one[1])):
-        if len(value) >= SHORTEST and not os.path.exists(value):
-            yield name, value
+    held = [(name, value) for name, value in os.environ.items() if NAMED.search(name)]
+    held += [(match[1], match[2]) for match in map(SAID.fullmatch, sys.argv) if match]
+    texts = [(name, text.strip()) for name, value in held for text in {value, *value.splitlines()}]
+    for name, text in sorted(texts, key=lambda one: -len(one[1])):
+        if len(text) >= SHORTEST and not os.path.exists(text):
+            yield name, text
 
 
 def hidden(text: str) -> str:

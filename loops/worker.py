@@ -50,7 +50,7 @@ def work(path: Path) -> None:
         except Exception as failure:
             with suppress(OSError):  # the disk is full, perhaps
                 traceback.print_exc()
-            raise StepFailed(hidden(f"{type(failure).__name__}: {' '.join(str(failure).split())}")) from None
+            raise StepFailed(" ".join(hidden(f"{type(failure).__name__}: {failure}").split())) from None
 
 
 def _stage(order: dict[str, Any]) -> Stage:

@@ -28,7 +28,8 @@ anything = st.recursive(
     ),
     max_leaves=8,
 )
-choice = st.fixed_dictionaries({"choices": st.lists(st.fixed_dictionaries({"text": anything, "token_ids": anything}))})
+choices = st.lists(anything | st.fixed_dictionaries({"text": anything, "token_ids": anything}), min_size=1, max_size=2)
+choice = st.fixed_dictionaries({"choices": anything | choices})
 replies = st.binary(max_size=40) | (anything | choice).map(lambda value: json.dumps(value).encode())
 
 

@@ -143,6 +143,11 @@ def test_what_is_hidden_and_what_is_left(monkeypatch, tmp_path):
         "<SOME_SECRET>": [shown, 3, None],
         "b": ["<SOME_SECRET>"],
     }
+    monkeypatch.setenv("TOKENIZER_NAME", "some/tokenizer")
+    monkeypatch.setenv("PRIVATE_KEY", "-----BEGIN-----\nfirstlineofthekey\nsecondlineofit\n")
+    assert hidden("some/tokenizer\n| secondlineofit, firstlineofthekey") == (
+        "some/tokenizer\n| <PRIVATE_KEY>, <PRIVATE_KEY>"
+    )
     assert hidden("postgresql://user:word@host/db?x=1 a@b.c") == "postgresql://<hidden>@host/db?x=1 a@b.c"
 
 
