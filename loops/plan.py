@@ -59,6 +59,13 @@ class Plan:
         """The identity of the whole loop: the same steps in the same places."""
         return fingerprint([[step.id, step.key] for step in self.steps])
 
+    def places(self) -> dict[str, list[Step]]:
+        """The steps that have a key: more than one where two places compute the same."""
+        places: dict[str, list[Step]] = {}
+        for step in self.steps:
+            places.setdefault(step.key, []).append(step)
+        return places
+
 
 def unroll(recipe: Recipe) -> Plan:
     """The fold over rounds.

@@ -81,7 +81,7 @@ class Runner:
 
     def _run_missing(self, plan: Plan, missing: set[str], done: set[str]) -> None:
         """Keep the executor busy until nothing is missing or a step has failed."""
-        places = _places(plan)
+        places = plan.places()
         waiting = {key: steps[0] for key, steps in places.items() if key in missing}
         running: dict[Future[None], Step] = {}
         failures: list[StepFailed] = []
@@ -195,11 +195,3 @@ class Runner:
         for order in self.run_dir.glob("orders/*.json"):
             if order.stem.rpartition("-")[2] not in wanted.values():
                 order.unlink(missing_ok=True)
-
-
-def _places(plan: Plan) -> dict[str, list[Step]]:
-    """The steps that have a key: more than one where two places compute the same."""
-    places: dict[str, list[Step]] = {}
-    for step in plan.steps:
-        places.setdefault(step.key, []).append(step)
-    return places

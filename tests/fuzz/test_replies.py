@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loops.errors import StepFailed
 from loops.store import Store
 from stages.engines.engine import Request, Sampling
 from stages.engines.server import Server
@@ -103,10 +102,11 @@ def test_any_list_of_models_is_refused_unless_ours_is_in_it(parrot, tiny_model, 
 
 @FUZZ
 @given(content=st.binary(max_size=60) | anything.map(lambda value: json.dumps(value).encode()))
-def test_a_manifest_that_is_none_is_named_with_the_way_out(tmp_path, content):
+def test_a_manifest_that_is_none_is_damage_and_no_artifact(tmp_path, content):
     store = Store(tmp_path)
     path = store.path("0" * 16)
     path.mkdir(parents=True, exist_ok=True)
     (path / "manifest.json").write_bytes(content)
-    with pytest.raises(StepFailed, match=r"0000/manifest.json is no manifest .*; remove its folder"):
-        store.read("0" * 16)
+    assert store.read("0" * 16) is None
+    (said,) = store.damage("0" * 16)
+    assert "manifest.json cannot be read" in said

@@ -240,7 +240,7 @@ def test_a_field_that_holds_a_secret_is_refused_because_fields_are_written_down(
 
 
 def test_an_artifact_with_a_link_is_not_kept(tmp_path):
-    from loops.store import inventory
+    from loops.manifest import inventory
 
     (tmp_path / "file").write_text("x")
     (tmp_path / "plots").mkdir()

@@ -1,12 +1,11 @@
 """Numbers that go wrong stop the step, before anything of them is kept."""
 
-import json
 import math
 
 import pytest
 import torch
 
-from stages.artifacts import Completions, Model, Pairs, Report, RewardModel, Scores
+from stages.artifacts import Completions, Model, Pairs, RewardModel, Scores
 from stages.engines.hf import HF
 from stages.generate.sample import Sample
 from stages.pairs.extremes import Extremes
@@ -70,12 +69,12 @@ def test_parts_that_were_whole_before_a_number_went_wrong_stay(artifact):
 def test_scores_that_are_all_equal_stop_the_step_and_say_what_may_be_behind_it(artifact, value):
     out = artifact(Scores, [scored(f"p{i}", 0, "text", value) for i in range(STUCK)])
     with pytest.raises(ValueError, match=rf"every score is exactly {value:g} \({STUCK} scores, .*Likely causes"):
-        summary(out, "points")
+        summary(out, "points", floor=0.2)
 
 
 def test_a_few_equal_scores_are_chance(artifact):
     out = artifact(Scores, [scored(f"p{i}", 0, "text", 3.0) for i in range(STUCK - 1)])
-    assert summary(out, "points")["saturation"] == 1
+    assert summary(out, "points", floor=0.2)["saturation"] == 1
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS)
@@ -218,13 +217,6 @@ def test_a_metric_that_is_no_number_stops_the_step_and_is_named(tmp_path):
 
     with pytest.raises(ValueError, match="the metric noise is nan"):
         _finite({"fine": 1.0, "noise": math.nan})
-
-
-def test_a_report_never_holds_a_number_that_is_none(artifact):
-    out = artifact(Report)
-    with pytest.raises(ValueError, match="margin"):
-        out.write({"accuracy": 0.5, "margin": math.nan})
-    assert not json.dumps([file.name for file in out.path.iterdir()]).count("report")
 
 
 def test_a_prompt_that_the_model_cannot_read_is_named(artifact, tiny_model):
