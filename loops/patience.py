@@ -63,7 +63,7 @@ class Patience:
     def why(self) -> str:
         """In words."""
         rounds = "the last round" if self.rounds == 1 else f"the last {self.rounds} rounds"
-        return f"stopped after round {self._last}: {self.metric} was 1 in {rounds}, which is all of its patience"
+        return f"stopped after round {self._last}: {self.metric} was 1 in {rounds} (patience.rounds={self.rounds})"
 
     @property
     def _last(self) -> int | None:

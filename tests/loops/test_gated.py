@@ -103,7 +103,7 @@ def test_a_run_ends_when_its_patience_does_and_hands_on_the_last_good_one(tmp_pa
     assert ran(tmp_path) == ["round-01", "round-02", "round-03", "round-04"]
     assert value(tmp_path, "final/total") == 15
     told = capsys.readouterr().out
-    assert "stopped after round 4: gate/over was 1 in the last 2 rounds, which is all of its patience" in told
+    assert "stopped after round 4: gate/over was 1 in the last 2 rounds (patience.rounds=2)" in told
     kept = (tmp_path / "run/round-04/keep_total").resolve()
     assert f"total {kept}" in told
     assert "round-05" not in told
