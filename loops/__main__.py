@@ -1,6 +1,6 @@
 """The command line: ``python -m loops [run|plan] recipes=NAME [key=value ...]``: compose, plan, print, run.
 
-And ``verify`` and ``gc``, which look after the store that runs have filled.
+Every other command looks at what runs have left, without a recipe: ``loops/commands.py``.
 
 Exit codes: 0 done, 1 refused while planning, 2 a step failed or an artifact is damaged,
 130 interrupted, 141 nobody reads what is printed.
@@ -15,22 +15,20 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from loops import record
+from loops.commands import COMMANDS, call
 from loops.compose import compose, resolved, section
 from loops.console import Console, check_columns, plan_lines, say
-from loops.errors import LoopError, RecipeError, nearest
-from loops.executors import Executor
+from loops.errors import LoopError, RecipeError
 from loops.gated import gated
-from loops.patience import Patience
 from loops.plan import Plan, unroll
 from loops.recipe import check_name, load
+from loops.runner import Runner
 from loops.screen import screen
 from loops.secrets import hidden, show
 from loops.shipped import headline, recipes
 from loops.stage import build
 from loops.store import Store
-from loops.tracker import Tracker
-
-COMMANDS = ("run", "plan", "verify", "gc")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,26 +39,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     sys.excepthook = show
     try:
-        if command not in COMMANDS:
-            raise RecipeError(f"there is no command {command!r}{nearest(command, COMMANDS)}")
-        if said.yes and command != "gc":
+        if command not in ("run", "plan"):
+            return call(command, overrides, said.yes)
+        if said.yes:
             raise RecipeError(f"--yes is for gc; {command} asks nothing")
-        if command in ("verify", "gc"):
-            return _look_after(command, overrides, said.yes)
         cfg = compose(overrides)
-        recipe = gated(load(cfg), section(cfg, "gate"))
-        screen(recipe, section(cfg, "engine"), overrides)
-        check_name(resolved(cfg, "run"), "run")
-        check_columns(section(cfg, "table"))
-        plan, store = unroll(recipe), Store(Path(str(resolved(cfg, "store"))))
-        executor: Executor = build(section(cfg, "executor"), "executor")
-        tracker: Tracker = build(section(cfg, "tracker"), "tracker")
-        patience: Patience = build({"_target_": "loops.patience.Patience", **section(cfg, "patience")}, "patience")
-        patience.check(plan)
+        plan, runner = _planned(cfg, overrides), _runner(cfg)
+        runner.patience.check(plan)
         if command == "plan":
-            say("\n".join(plan_lines(plan, store)))
+            say("\n".join(plan_lines(plan, runner.store)))
         else:
-            _run(cfg, plan, store, executor, tracker, patience)
+            _run(cfg, plan, runner, overrides)
     except LoopError as refused:
         print(hidden(f"{type(refused).__name__}: {refused}"), file=sys.stderr)
         return 1 if isinstance(refused, RecipeError) else 2
@@ -76,45 +65,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(cfg: DictConfig, plan: Plan, store: Store, executor: Executor, tracker: Tracker, patience: Patience) -> None:
-    from loops.runner import Runner
+def _planned(cfg: DictConfig, overrides: Sequence[str]) -> Plan:
+    recipe = gated(load(cfg), section(cfg, "gate"))
+    screen(recipe, section(cfg, "engine"), overrides)
+    check_name(resolved(cfg, "run"), "run")
+    check_columns(section(cfg, "table"))
+    return unroll(recipe)
 
+
+def _runner(cfg: DictConfig) -> Runner:
+    """The runner of this configuration, whose trackers are the console and the one that is configured."""
     run_dir = Path(str(resolved(cfg, "runs"))) / str(resolved(cfg, "run"))
     words = {"run": str(run_dir), "ui": str(resolved(cfg, "tracker.uri") or "")}
     console = Console(columns=section(cfg, "table"), closing=str(resolved(cfg, "closing")), words=words)
-    runner = Runner(store, executor, [console, tracker], run_dir, patience)
+    return Runner(
+        store=Store(Path(str(resolved(cfg, "store")))),
+        executor=build(section(cfg, "executor"), "executor"),
+        trackers=[console, build(section(cfg, "tracker"), "tracker")],
+        run_dir=run_dir,
+        patience=build({"_target_": "loops.patience.Patience", **section(cfg, "patience")}, "patience"),
+    )
+
+
+def _run(cfg: DictConfig, plan: Plan, runner: Runner, overrides: Sequence[str]) -> None:
     missing = runner.missing(plan.steps)
     if missing:
         say(f"{plan.name}: {len(plan.steps)} steps, {len(missing)} to run\n")
-        say("\n".join(plan_lines(plan, store)) + "\n")
+        say("\n".join(plan_lines(plan, runner.store)) + "\n")
+    tracker, table = section(cfg, "tracker"), section(cfg, "table")
+    record.write(runner.run_dir, plan, runner.store, words=overrides, tracker=tracker, table=table)
     runner.run(plan)
-
-
-def _look_after(command: str, words: Sequence[str], yes: bool) -> int:
-    from loops import upkeep
-
-    places = {"store": "store", "runs": "runs", **dict(word.split("=", 1) for word in words if "=" in word)}
-    for word in [*(word for word in words if "=" not in word), *(places.keys() - {"store", "runs"})]:
-        raise RecipeError(f"{command} knows store=DIRECTORY and runs=DIRECTORY, but not {word!r}")
-    store, runs = Store(Path(places["store"])), Path(places["runs"])
-    if not store.root.is_dir():
-        raise RecipeError(f"there is no store {store.root}; say store=DIRECTORY")
-    if command == "verify":
-        return 0 if upkeep.verify(store, runs) else 2
-    found = upkeep.litter(store, runs)
-    say("".join(f"{upkeep.size(each.bytes):>8}  {each.path}  {each.what}\n" for each in found), end="")
-    whole = f"{upkeep.size(sum(each.bytes for each in found))} in {len(found)} places that no run in {runs} needs"
-    say(whole if found else f"nothing to remove: every artifact is needed by a run in {runs}")
-    if found and (yes or (sys.stdin.isatty() and input("remove them? [y/N] ").strip().lower() == "y")):
-        upkeep.remove(store, found)
-        say("removed")
-    elif found:
-        say("nothing was removed; gc --yes removes it")
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     listed = "\n".join(f"  {name:<16} {headline(file)}" for name, file in recipes().items())
+    looking = "\n".join(f"  {name:<8} {command.usage:<40} {command.summary}" for name, command in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="selfloop",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -123,11 +108,12 @@ def _parser() -> argparse.ArgumentParser:
         "  selfloop recipes=dice                       two rounds of DICE on a small model\n"
         "  selfloop plan recipes=dice rounds=3         what that would run\n"
         "  selfloop recipes=dice model=zephyr_7b data=ultrafeedback scale=paper sft_revision=...\n"
-        "  selfloop recipes=dice round.train.stage.loss.beta=0.05\n"
-        "  selfloop verify                             read every artifact again; what is damaged is made again\n"
-        "  selfloop gc                                 what no run needs, how much that is, and whether to remove it",
+        "  selfloop recipes=dice round.train.stage.loss.beta=0.05\n\n"
+        f"what runs have left (run=NAME is the latest run if it is not said, runs=DIRECTORY is runs):\n{looking}\n\n"
+        "  selfloop-report [RUN [RUN]]                 a page of a run, or of two beside each other",
     )
-    parser.add_argument("words", nargs="*", metavar="[run|plan|verify|gc] recipes=NAME [key=value ...]")
+    names = "|".join(("run", "plan", *COMMANDS))
+    parser.add_argument("words", nargs="*", metavar=f"[{names}] recipes=NAME [key=value ...]")
     parser.add_argument("--yes", action="store_true", help="gc removes without asking")
     return parser
 

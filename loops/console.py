@@ -6,18 +6,17 @@ a format string over ``<node>/<metric>``.
 
 import re
 import string
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console as Terminal
 from rich.table import Table
 
 from loops.errors import RecipeError
 from loops.manifest import Manifest
+from loops.plain import lay_out
 from loops.plan import Plan, Step
 from loops.provenance import code_hash
 from loops.secrets import hidden
@@ -99,27 +98,28 @@ class Console:
             return
         steps = f"{self.made} step{'' if self.made == 1 else 's'}"
         say(f"\n{self._plan.name}: {steps} run in {time.monotonic() - self._begun:.0f} s")
-        Terminal(width=None if sys.stdout.isatty() else 160).print(self._table())
+        lay_out(rounds_table(self.columns, self.rows))
         carried = {name: str(self.artifacts[step.key]) for name, step in self._plan.carried.items()}
         said = {name: word for name, word in {**self.words, **carried}.items() if word}
         say("\n".join(line.format_map(said) for line in self.closing.splitlines() if set(_names(line)) <= set(said)))
 
-    def _table(self) -> Table:
-        """One row a round; a column without a single number is left out."""
-        cells = {
-            label: [filled(template, self.rows[number]) for number in sorted(self.rows)]
-            for label, template in self.columns.items()
-        }
-        shown = {label: column for label, column in cells.items() if any(column)}
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("round", justify="right")
-        for label in shown:
-            table.add_column(label, justify="right")
-        for index, number in enumerate(sorted(self.rows)):
-            cellsof = [column[index] or "–" for column in shown.values()]
-            if any(cell != "–" for cell in cellsof):
-                table.add_row("start" if number == 0 else str(number), *cellsof)
-        return table
+    def keep(self, loop: str, file: Path) -> None:
+        """Nothing: it lies where it was written."""
+
+
+def rounds_table(columns: Mapping[str, str], rows: Mapping[int, Mapping[str, float]]) -> Table:
+    """One row a round; a column without a single number is left out."""
+    cells = {label: [filled(template, rows[number]) for number in sorted(rows)] for label, template in columns.items()}
+    shown = {label: column for label, column in cells.items() if any(column)}
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("round", justify="right")
+    for label in shown:
+        table.add_column(label, justify="right")
+    for index, number in enumerate(sorted(rows)):
+        cellsof = [column[index] or "–" for column in shown.values()]
+        if any(cell != "–" for cell in cellsof):
+            table.add_row("start" if number == 0 else str(number), *cellsof)
+    return table
 
 
 def check_columns(columns: Mapping[str, Any]) -> None:

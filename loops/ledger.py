@@ -129,6 +129,18 @@ class Ledger:
         return run
 
 
+def keep(uri: str, experiment: str, loop: str, file: Path) -> bool:
+    """Log a file with a loop's run, in place of what was kept under its name; whether there is such a run."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name(experiment)
+    known = client.search_runs([found.experiment_id], f"tags.loop = '{loop}'", max_results=1) if found else []
+    for run in known:
+        client.log_artifact(run.info.run_id, str(file))
+    return bool(known)
+
+
 def _curve(path: Path, now: int) -> list[Any]:
     """A training curve as metrics at the optimizer's steps."""
     from mlflow.entities import Metric

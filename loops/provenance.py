@@ -15,9 +15,13 @@ from loops.secrets import hidden
 PACKAGES = ("torch", "transformers", "trl", "vllm", "datasets", "accelerate", "peft", "hydra-core", "mlflow", "pyarrow")
 
 
-@cache
 def provenance() -> dict[str, Any]:
-    """What this process runs on, as plain JSON."""
+    """What this process runs on, as plain JSON; ``gpus`` are those that it sees, none without torch."""
+    return {**_constant(), "gpus": _gpus()}
+
+
+@cache
+def _constant() -> dict[str, Any]:
     diff = _git("diff", "HEAD")
     return {
         "commit": (_git("rev-parse", "HEAD") or "").strip() or None,
@@ -32,6 +36,13 @@ def provenance() -> dict[str, Any]:
 def code_hash(kind: type) -> str:
     """A hash of the source of the module that holds a stage, to notice that it changed under the same VERSION."""
     return hashlib.sha256(inspect.getsource(sys.modules[kind.__module__]).encode()).hexdigest()[:16]
+
+
+def _gpus() -> list[str]:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count())]
 
 
 def _versions() -> dict[str, str]:

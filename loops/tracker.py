@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Protocol
 
-from loops.ledger import Finished, Ledger
+from loops.ledger import Finished, Ledger, keep
 from loops.manifest import Manifest
 from loops.plan import Plan, Step
 from loops.secrets import hidden
@@ -46,6 +46,9 @@ class Tracker(Protocol):
     def end(self, status: str) -> None:
         """The run is over: FINISHED, FAILED or KILLED."""
 
+    def keep(self, loop: str, file: Path) -> None:
+        """Keep a copy of a file with the loop of this key, which has been told of."""
+
 
 @dataclass(kw_only=True)
 class Silent:
@@ -64,6 +67,9 @@ class Silent:
         """Nothing."""
 
     def end(self, status: str) -> None:
+        """Nothing."""
+
+    def keep(self, loop: str, file: Path) -> None:
         """Nothing."""
 
 
@@ -88,8 +94,7 @@ class MLflow:
 
     def begin(self, plan: Plan) -> None:
         """Find this loop's run or make one."""
-        for name, value in QUIETLY.items():
-            os.environ.setdefault(name, value)
+        _quietly()
         self._waiting: SimpleQueue[Finished | None] = SimpleQueue()
         self._status, self._stopped = "RUNNING", ""
         self._lost = ""
@@ -119,6 +124,17 @@ class MLflow:
             self._lost = f"not done within {patience:.0f} s"
         self._say_if_lost()
 
+    def keep(self, loop: str, file: Path) -> None:
+        """Log the file as an artifact of the loop's run. A failure is a warning."""
+        _quietly()
+        try:
+            kept = keep(self.uri, self.experiment, loop, file)
+            lost = "" if kept else "it knows no such loop: say the loop's command again with tracker=mlflow"
+        except Exception as failure:
+            lost = _short(failure)
+        if lost:
+            print(f"MLflow at {self.uri} does not keep {file} ({lost})", file=sys.stderr)
+
     def _work(self, plan: Plan) -> None:
         """Tell, group after group, until a call fails: from then on nothing is told."""
         try:
@@ -127,7 +143,7 @@ class MLflow:
                 ledger.tell(group)
             ledger.close(self._status, self._stopped)
         except Exception as failure:
-            self._lost = f"{type(failure).__name__}: {' '.join(hidden(str(failure)).split())[:200]}"
+            self._lost = _short(failure)
 
     def _gathered(self) -> list[Finished]:
         """The steps that wait to be told; none at the end."""
@@ -146,3 +162,12 @@ class MLflow:
             self._said = True
             lost = f"MLflow at {self.uri} is not told ({self._lost}); the loop goes on without it"
             print(hidden(lost), file=sys.stderr)
+
+
+def _quietly() -> None:
+    for name, value in QUIETLY.items():
+        os.environ.setdefault(name, value)
+
+
+def _short(failure: Exception) -> str:
+    return f"{type(failure).__name__}: {' '.join(hidden(str(failure)).split())[:200]}"

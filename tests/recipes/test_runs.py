@@ -3,36 +3,12 @@
 import json
 import os
 import random
-import shutil
-import subprocess
 from itertools import chain, cycle, islice
 
 import pytest
 
 from tests.recipes.chaos import SIGNALS, Loop, campaign, damage, full_disk, jumping_clock, read_only
-from tests.recipes.tiny import artifacts, command, environment
-
-
-@pytest.fixture(scope="module")
-def finished(tiny_model_path, tmp_path_factory):
-    """A folder in which two rounds of DICE have run, and what was printed."""
-    place = tmp_path_factory.mktemp("dice")
-    done = run(place, tiny_model_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return place, done.stdout
-
-
-@pytest.fixture
-def again(finished, tmp_path):
-    """A copy of that folder, to do something to."""
-    shutil.copytree(finished[0], tmp_path / "copy", symlinks=True)
-    return tmp_path / "copy"
-
-
-def run(place, model, *more):
-    return subprocess.run(
-        command("dice", model, *more), cwd=place, env=environment(), capture_output=True, text=True, timeout=600
-    )
+from tests.recipes.tiny import artifacts, run
 
 
 def made(printed):

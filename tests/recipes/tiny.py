@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -49,6 +50,12 @@ WORDS = [
 def command(recipe: str, model: Path, *more: str) -> list[str]:
     chosen = [f"recipes={recipe}", "model=local", f"model_path={model}", "tracker=silent", *SMALL, *more]
     return [sys.executable, "-m", "loops", *chosen]
+
+
+def run(place: Path, model: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """DICE, in a process of its own."""
+    asked = command("dice", model, *more)
+    return subprocess.run(asked, cwd=place, env=environment(), capture_output=True, text=True, timeout=600)
 
 
 def words(recipe: str, place: Path) -> list[str]:

@@ -1,0 +1,151 @@
+"""How far a run is: what has finished, what is being made, what failed, what comes next, and how long it will take.
+
+The one decision: there is no record of states to go stale. Each is seen anew: in the store, in who lives, in the logs.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from rich.table import Table
+
+from loops.claims import PATIENCE, SIGN, living_maker
+from loops.console import say
+from loops.plain import duration, lay_out, plain
+from loops.record import Record, Recorded
+
+TAIL = 65536
+"""Bytes of a log in which its last traceback is looked for."""
+SHOWN = 3
+"""Of what comes next, how many steps are named."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How a step is: ``finished``, ``running``, ``failed``, ``interrupted``, ``next`` or ``waiting``.
+
+    ``seconds`` is what it took, or has run so far. ``why`` is what a failure said, or that a maker on another machine,
+    which cannot be seen to have died, is silent.
+    """
+
+    step: Recorded
+    state: str
+    seconds: float = 0.0
+    why: str = ""
+
+
+def status(record: Record, others: Iterable[str]) -> None:
+    """Print how far a run is, and the names of other runs."""
+    found = standings(record)
+    of = {state: [each for each in found if each.state == state] for state in {each.state for each in found}}
+    finished = len(of.get("finished", []))
+    say(f"{record.run} ({record.name}): {finished} of {len(found)} steps finished")
+    for each in of.get("running", []):
+        say(f"  running      {each.step.id}, for {duration(each.seconds)}{each.why}")
+    for each in of.get("failed", []):
+        say(f"  failed       {each.step.id}: {plain(each.why, 300)}\n               logs {each.step.id} shows more")
+    for each in of.get("interrupted", []):
+        say(f"  interrupted  {each.step.id}")
+    for each in of.get("next", [])[:SHOWN]:
+        say(f"  next         {each.step.id}")
+    say("")
+    lay_out(_rounds(found))
+    if finished < len(found):
+        say(f"\n{_left(found)}")
+    if finished < len(found) and "running" not in of:
+        say(f"nobody works on it; to go on: {plain(record.command)}")
+    other = [name for name in others if name != record.run]
+    if other:
+        say(f"\nother runs (run=NAME): {', '.join(map(plain, other))}")
+
+
+def standings(record: Record) -> list[Standing]:
+    """How each step of a run is, in the order of its plan."""
+    store, found, finished = record.opened(), [], set()
+    for step in record.steps:
+        manifest = store.read(step.key)
+        if manifest is not None:
+            finished.add(step.key)
+            found.append(Standing(step=step, state="finished", seconds=manifest.seconds))
+        else:
+            ready = all(record.step(source).key in finished for source in step.inputs.values())
+            found.append(_unfinished(record, step, store.root / "drafts" / step.key, ready))
+    return found
+
+
+def time_left(found: Sequence[Standing]) -> tuple[float, list[str]]:
+    """Seconds that the steps which have not finished will take, one after the other, and those nodes of which nothing
+    is known. A step takes as long as its node did in earlier rounds, on average; if in none, as its node did in the
+    setup; if there is none of that name, as other steps of its stage did.
+    """
+    finished = [each for each in found if each.state == "finished"]
+    unfinished = {each.step.key: each for each in found if each.state != "finished"}
+    left, unknown = 0.0, set()
+    for each in unfinished.values():
+        node = [other for other in finished if other.step.node == each.step.node]
+        same = [other for other in finished if other.step.stage["type"] == each.step.stage["type"]]
+        alike = [other for other in node if other.step.round] or node or same
+        if alike:
+            left += max(0.0, fmean(other.seconds for other in alike) - each.seconds)
+        else:
+            unknown.add(each.step.node)
+    return left, sorted(unknown)
+
+
+def _unfinished(record: Record, step: Recorded, drafts: Path, ready: bool) -> Standing:
+    order = record.file(step, "orders", f"-{step.key}.json")
+    begun = order.stat().st_mtime if order.exists() else None
+    if living_maker(drafts):
+        seconds = max(0.0, time.time() - begun) if begun else 0.0
+        return Standing(step=step, state="running", seconds=seconds, why=_silence(drafts))
+    if begun is None:
+        return Standing(step=step, state="next" if ready else "waiting")
+    died = drafts.is_dir() and any(draft.name.count(".") == 3 for draft in drafts.iterdir())
+    why = "" if died else _last_error(record.file(step, "logs", ".log"))
+    return Standing(step=step, state="failed" if why else "interrupted", why=why)
+
+
+def _silence(drafts: Path) -> str:
+    """Words about a maker that has given no sign for long, by the time of day of both machines."""
+    signs = [sign.stat().st_mtime for sign in drafts.glob(f"*/{SIGN}")]
+    silent = time.time() - max(signs, default=time.time())
+    return (
+        f"; no sign of life for {duration(silent)}: if it is dead, the next run takes over" if silent > PATIENCE else ""
+    )
+
+
+def _last_error(log: Path) -> str:
+    """What the traceback says with which a log ends; empty if it has none."""
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
+        text = file.read().decode("utf-8", errors="backslashreplace")
+    _, traceback, after = text.rpartition("Traceback (most recent call last):")
+    said = [line for line in after.splitlines() if line and not line.startswith(" ")]
+    return said[0] if traceback and said else ""
+
+
+def _rounds(found: Iterable[Standing]) -> Table:
+    """A row a round: how much of it has finished, and how long that took."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("round", "finished", "took"):
+        table.add_column(name, justify="right")
+    rounds: dict[int, list[Standing]] = {}
+    for each in found:
+        rounds.setdefault(each.step.round, []).append(each)
+    for number, own in sorted(rounds.items()):
+        done = [each for each in own if each.state == "finished"]
+        seconds = sum(each.seconds for each in done)
+        table.add_row(str(number or "setup"), f"{len(done)} of {len(own)}", duration(seconds) if done else "–")
+    return table
+
+
+def _left(found: Sequence[Standing]) -> str:
+    left, unknown = time_left(found)
+    about = f"about {duration(left)} to go, one step after the other, by what earlier rounds took" if left else ""
+    missing = f"no earlier round tells how long it takes: {', '.join(unknown)}" if unknown else ""
+    return "; ".join(filter(None, (about, missing)))
