@@ -14,8 +14,10 @@ CHOICES  = $(if $(ROUNDS),rounds=$(ROUNDS)) $(if $(MODEL),model=$(MODEL)) $(if $
            $(if $(SCALE),scale=$(SCALE)) $(if $(GATE),gate=$(GATE)) $(if $(ENGINE),engine=$(ENGINE)) \
            $(if $(EXECUTOR),executor=$(EXECUTOR)) $(ARGS)
 
+LOOK     = $(if $(RUN),run=$(RUN)) $(ARGS)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-vllm check test bench chaos plan run ui verify gc clean $(RECIPES)
+.PHONY: help setup setup-vllm check test bench chaos plan run report compare status show logs why diff ui verify gc clean $(RECIPES)
 
 help:            ## this text
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1 \t/' | expand -t 20
@@ -49,6 +51,27 @@ run: setup       ## run RECIPE=dice
 
 plan: setup      ## every step of RECIPE=dice with its key, and whether it is there
 	@$(BIN)/python -m loops plan recipes=$(RECIPE) $(CHOICES)
+
+report: setup    ## a page of the latest run, or of RUN=name: runs/NAME/report.html, which needs nothing else
+	@$(BIN)/python -m reports $(RUN) $(ARGS)
+
+compare: setup   ## a page of two runs beside each other: A=name B=name
+	@$(if $(and $(A),$(B)),$(BIN)/python -m reports $(A) $(B) $(ARGS),echo "which two runs? say A=name B=name"; exit 1)
+
+status: setup    ## what runs, has finished or failed, what is next, and how long it will take (RUN=name)
+	@$(BIN)/python -m loops status $(LOOK)
+
+show: setup      ## a step's fields, numbers and rows: STEP=round-01/mine (RUN=name ROWS=5)
+	@$(BIN)/python -m loops show $(STEP) $(LOOK) $(if $(ROWS),rows=$(ROWS))
+
+logs: setup      ## a step's warnings and its traceback: STEP=round-01/mine (RUN=name)
+	@$(BIN)/python -m loops logs $(STEP) $(LOOK)
+
+why: setup       ## what made STEP= another than it was before, or than in the run OTHER=name (RUN=name)
+	@$(BIN)/python -m loops why $(STEP) $(LOOK) $(if $(OTHER),other=$(OTHER))
+
+diff: setup      ## what differs between two runs, and what came of it: A=name B=name
+	@$(BIN)/python -m loops diff $(A) $(B) $(ARGS)
 
 ui: setup        ## the MLflow dashboard, on this machine only
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///runs/mlflow.db --host 127.0.0.1 --port 5000

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MODULES = sorted(path for package in ("loops", "stages") for path in (ROOT / package).rglob("*.py"))
+MODULES = sorted(path for package in ("loops", "stages", "reports") for path in (ROOT / package).rglob("*.py"))
 HEAVY = ["torch", "transformers", "trl", "vllm", "datasets", "mlflow", "matplotlib", "pyarrow"]
 
 
