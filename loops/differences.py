@@ -38,18 +38,27 @@ def diff(one: Record, other: Record) -> None:
     differing = [id for id in shared if one.step(id).key != other.step(id).key]
     same = len(shared) - len(differing)
     say(f"{plain(one.run)} and {plain(other.run)}: {same} steps are the same, {len(differing)} differ")
-    for record, against in ((one, other), (other, one)):
-        alone = [step.id for step in record.steps if step.id not in against.by_id]
-        if alone:
-            say(f"  only in {plain(record.run)}: {', '.join(alone)}")
-    own = {id: own_differences(one.step(id), other.step(id)) for id in differing}
-    say("".join(f"  {id}  {line}\n" for id, lines in own.items() for line in lines), end="")
-    follow = sum(not lines for lines in own.values())
+    for steps, line in all_differences(one, other):
+        say(f"  {', '.join(steps)}  {line}")
+    follow = sum(not own_differences(one.step(id), other.step(id)) for id in differing)
     if follow:
         say(f"  {follow} more differ only because of what they read")
     for record in (one, other):
         say(f"\n{plain(record.run)}")
         lay_out(rounds_table(record.table, record.metrics()))
+
+
+def all_differences(one: Record, other: Record) -> list[tuple[list[str], str]]:
+    """What differs between two runs in itself, each with the steps of which it holds; last, what only one has."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for step in one.steps:
+        for line in own_differences(step, other.step(step.id)) if step.id in other.by_id else ():
+            found.setdefault((step.node, line), []).append(step.id)
+    for record, against in ((one, other), (other, one)):
+        alone = [step.id for step in record.steps if step.id not in against.by_id]
+        if alone:
+            found["", f"only in {plain(record.run)}"] = alone
+    return [(steps, line) for (_, line), steps in found.items()]
 
 
 def before(record: Record, id: str) -> Record:
@@ -89,8 +98,14 @@ def causes(one: Record, other: Record, id: str) -> dict[str, list[str]]:
 
 
 def own_differences(mine: Recorded, theirs: Recorded) -> list[str]:
-    """What differs between two steps but for the contents of what they read, a line a field or input."""
-    return _changes(flat(mine.stage), flat(theirs.stage)) + _changes(mine.inputs, theirs.inputs, "reads ")
+    """What differs between two steps but for the contents of what they read, a line a field or input.
+
+    Of two steps of different stages the fields are not compared.
+    """
+    one, other = flat(mine.stage), flat(theirs.stage)
+    if one["stage"] != other["stage"]:
+        one, other = {"stage": one["stage"]}, {"stage": other["stage"]}
+    return _changes(one, other) + _changes(mine.inputs, theirs.inputs, "reads ")
 
 
 def _changes(mine: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from loops.differences import own_differences
+from loops.differences import all_differences
 from loops.plain import duration, plain
 from reports import cost, tables
 from reports.distributions import distributions
@@ -64,7 +64,7 @@ def page(runs: Sequence[Seen]) -> str:
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         runs=views,
         between=between(*runs) if len(runs) > 1 else [],
-        differences=_differences(*runs) if len(runs) > 1 else [],
+        differences=all_differences(*(run.record for run in runs)) if len(runs) > 1 else [],
         curves=tables.curves(runs),
         distributions=distributions(runs),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -114,19 +114,3 @@ def _provenance(run: Seen) -> list[tuple[str, str]]:
         found["versions", ", ".join(f"{name} {version}" for name, version in origin.get("versions", {}).items())] += 1
     several = Counter(name for name, _ in found)
     return [(name, f"{told} ({n} steps)" if several[name] > 1 else told) for (name, told), n in sorted(found.items())]
-
-
-def _differences(one: Seen, other: Seen) -> list[str]:
-    """What differs between two runs in itself, a line a step and field; not what only follows from it."""
-    mine, theirs = one.record, other.record
-    alone = [
-        f"{step.id}: only in {record.run}"
-        for record, against in ((mine, theirs), (theirs, mine))
-        for step in record.steps
-        if step.id not in against.by_id
-    ]
-    shared = [step for step in mine.steps if step.id in theirs.by_id]
-    return [
-        *(f"{step.id}: {line}" for step in shared for line in own_differences(step, theirs.step(step.id))),
-        *alone,
-    ]

@@ -17,10 +17,11 @@ def share(successes, count):
     return {"accuracy": p, "accuracy_se": math.sqrt(p * (1 - p) / count), "pairs": count}
 
 
-def run(tmp_path, *rounds, name="run"):
+def run(tmp_path, *rounds, name="run", held_out="pairs"):
     """A run whose probe measured this in each round; None where it has not finished."""
+    reads = {"held_out": "setup/held_out"}
     steps = [
-        Recorded(id=f"{n}/probe", node="probe", round=n, key=f"k{n}", kind="Report", stage={}, inputs={})
+        Recorded(id=f"{n}/probe", node="probe", round=n, key=f"k{n}", kind="Report", stage={}, inputs=reads)
         for n in range(len(rounds))
     ]
     made = [
@@ -29,6 +30,8 @@ def run(tmp_path, *rounds, name="run"):
         if metrics is not None
     ]
     told = {"words": [], "tracker": {}, "table": {}, "source": ""}
+    pairs = {"id": "setup/held_out", "node": "held_out", "round": 0, "kind": "Pairs", "stage": {}, "inputs": {}}
+    steps = [Recorded(key=held_out, **pairs), *steps]
     record = Record(run=name, place=tmp_path, name="recipe", key="key", store="store", steps=steps, **told)
     return Seen(record=record, made=made)
 
@@ -108,3 +111,31 @@ def test_two_runs_are_compared_after_the_last_round_that_both_have(tmp_path):
     assert "in other" in verdict.sentence
     (none,) = between(one, run(tmp_path, share(500, 1000), name="begun"))
     assert none.sentence.startswith("No verdict")
+
+
+def test_runs_that_were_measured_on_other_things_are_not_compared(tmp_path):
+    one = run(tmp_path, share(500, 1000), share(510, 1000), name="one")
+    other = run(tmp_path, share(500, 1000), share(900, 1000), name="other", held_out="other pairs")
+    (verdict,) = between(one, other)
+    assert verdict.word == "open"
+    assert "not measured on the same things" in verdict.sentence
+
+
+def test_a_round_that_was_rolled_back_is_no_result(tmp_path):
+    good, bad = share(600, 1000), {**share(900, 1000), "kept_incumbent": 1.0}
+    kept = {**good, "kept_incumbent": 0.0}
+    first, second = verdicts(run(tmp_path, share(500, 1000), kept, bad))
+    assert first.word == "better"
+    assert "0.600" in first.sentence
+    assert "after round 1" in first.sentence
+    assert second.sentence == "Rolled back by the gate: round 2."
+    assert [each.word for each in verdicts(run(tmp_path, share(500, 1000), bad, bad))] == ["open"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"), [(0.51, 0.7, "better"), (0.3, 0.49, "worse"), (0.45, 0.6, "open"), (0.5, 0.6, "open")]
+)
+def test_a_win_rate_is_compared_with_a_half(tmp_path, low, high, word):
+    (verdict,) = verdicts(run(tmp_path, {}, {"win_rate": 0.5, "win_rate_low": low, "win_rate_high": high}))
+    assert verdict.word == word
+    assert "a half" in verdict.sentence
