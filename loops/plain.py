@@ -38,7 +38,7 @@ def grid(rows: Iterable[tuple[str, str]]) -> Table:
 
 def lay_out(table: Any) -> None:
     """Print a table as wide as the terminal, or as 160 letters where there is none."""
-    Terminal(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
+    Terminal(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False, emoji=False).print(table)
 
 
 def duration(seconds: float) -> str:

@@ -46,7 +46,8 @@ def status(record: Record, others: Iterable[str]) -> None:
     for each in of.get("running", []):
         say(f"  running      {each.step.id}, for {duration(each.seconds)}{each.why}")
     for each in of.get("failed", []):
-        say(f"  failed       {each.step.id}: {plain(each.why, 300)}\n               logs {each.step.id} shows more")
+        say(f"  failed       {each.step.id}: {plain(each.why, 300)}")
+        say(f"               more: selfloop logs {each.step.id} run={plain(record.run)}")
     for each in of.get("interrupted", []):
         say(f"  interrupted  {each.step.id}")
     for each in of.get("next", [])[:SHOWN]:

@@ -11,9 +11,10 @@ import pytest
 
 from loops import record
 from loops.__main__ import main
+from loops.console import rounds_table
 from loops.errors import StepFailed
 from loops.executors import Inline, Local
-from loops.plain import plain
+from loops.plain import lay_out, plain
 from loops.plan import unroll
 from loops.recipe import load
 from loops.runner import Runner
@@ -117,6 +118,11 @@ def test_logs_are_printed_without_what_would_move_the_cursor(capsys):
     assert said(capsys, "logs", "round-01/add") == "10%\n20%\n\\x1b[31mred\\xff\n"
 
 
+def test_a_table_of_rounds_shows_brackets_and_colons_as_they_are(capsys):
+    lay_out(rounds_table({"rate [bold]": "{a/b:.1f} [red] :smile:"}, {1: {"a/b": 0.5}}))
+    assert capsys.readouterr().out.split() == ["round", "rate", "[bold]", "1", "0.5", "[red]", ":smile:"]
+
+
 def test_letters_of_every_language_stay_as_they_are():
     text = "naïve 東京 שלום 👩\u200d🚀\n\tπ\u00a0%"
     assert plain(text) == text
@@ -143,7 +149,7 @@ def test_status_tells_a_failed_step_with_what_it_said_and_what_waits_for_it(caps
     }
     told = said(capsys, "status")
     assert "failed       round-01/fail: RuntimeError: the toy broke" in told
-    assert "logs round-01/fail shows more" in told
+    assert "more: selfloop logs round-01/fail run=toy" in told
     assert "to go on: python -m loops run recipes=toy" in told
     assert "RuntimeError: the toy broke" in said(capsys, "logs", "round-01/fail")
 

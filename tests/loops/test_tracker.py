@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,23 @@ def test_a_loop_is_a_run_with_its_curve_and_its_steps_are_its_children(tmp_path)
     add = next(child for child in children if child.data.tags["step"] == "round-02/add")
     assert add.data.params["by"] == "2.0"
     assert add.data.metrics["value"] == 15.0
+
+
+def test_a_page_about_a_loop_is_kept_with_it_and_replaced_by_a_newer_one(tmp_path, capsys):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    run(tmp_path, uri)
+    tracker = MLflow(uri=uri, experiment="test")
+    page = tmp_path / "report.html"
+    for text in ("old", "new"):
+        page.write_text(text)
+        tracker.keep(unroll(load(toy())).key, page)
+    assert capsys.readouterr().err == ""
+    client, parents, _ = runs(uri)
+    kept = client.download_artifacts(parents[0].info.run_id, "report.html", str(tmp_path / "mlflow"))
+    assert Path(kept).read_text() == "new"
+    capsys.readouterr()
+    tracker.keep("another", page)
+    assert "it knows no such loop" in capsys.readouterr().err
 
 
 def test_the_same_loop_again_is_told_only_once(tmp_path):

@@ -184,24 +184,6 @@ def test_the_cost_is_the_sum_of_its_steps_each_once(there):
     assert total(steps, "all").tokens == pytest.approx(generated)
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_mlflow_keeps_the_page_with_the_loop(there, capsys):
-    plan = json.loads(Path("runs/dice/plan.json").read_text())
-    uri = f"sqlite:///{there}/mlflow.db"
-    plan["tracker"] = {"_target_": "loops.tracker.MLflow", "uri": uri, "experiment": "e", "artifacts": "kept"}
-    Path("runs/dice/plan.json").write_text(json.dumps(plan))
-    assert main(["dice"]) == 0
-    assert "it knows no such loop" in capsys.readouterr().err
-    from mlflow import MlflowClient
-
-    client = MlflowClient(uri)
-    experiment = client.create_experiment("e", (there / "kept").as_uri())
-    loop = client.create_run(experiment, tags={"loop": plan["key"]}).info.run_id
-    assert main(["dice"]) == 0
-    assert [file.path for file in client.list_artifacts(loop)] == ["report.html"]
-    assert capsys.readouterr().err == ""
-
-
 def test_a_server_that_is_down_costs_a_warning_and_no_page(there, capsys):
     plan = json.loads(Path("runs/dice/plan.json").read_text())
     plan["tracker"] = {"_target_": "loops.tracker.MLflow", "uri": "http://127.0.0.1:9", "experiment": "e"}
