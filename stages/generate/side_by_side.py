@@ -1,0 +1,47 @@
+"""Two models' answers to the same prompts, side by side, so that whatever scores answers can compare the models.
+
+The one decision: n is fixed. A prompt that one of the two has not answered, or was asked otherwise, is an error, so
+that a win rate is always over all of the prompts.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from stages.artifacts import Completions, Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideBySide:
+    """Sample 0 is the candidate's answer to a prompt, sample 1 the baseline's. What scores them never sees which."""
+
+    VERSION: ClassVar[int] = 1
+
+    def __call__(self, *, candidate: Completions, baseline: Completions, out: Completions) -> Mapping[str, float]:
+        """Two rows a prompt, in the candidate's order.
+
+        Raises:
+            ValueError: the two did not answer the same prompts, once each.
+        """
+        theirs = _by_prompt(baseline, "baseline")
+        ours = _by_prompt(candidate, "candidate")
+        for name, lacking in (("baseline", ours.keys() - theirs.keys()), ("candidate", theirs.keys() - ours.keys())):
+            if lacking:
+                raise ValueError(f"the {name} has no answer to {len(lacking)} prompts, such as {min(lacking)!r}")
+        return {"answers": out.write(row for own in ours.values() for row in _both(own, theirs[own["prompt_id"]]))}
+
+
+def _by_prompt(answers: Completions, whose: str) -> dict[str, Row]:
+    rows: dict[str, Row] = {}
+    for row in answers.rows(list(Completions.COLUMNS)):
+        if row["prompt_id"] in rows:
+            raise ValueError(f"the {whose} answered prompt {row['prompt_id']!r} more than once; sample with n: 1")
+        rows[row["prompt_id"]] = row
+    return rows
+
+
+def _both(candidate: Row, baseline: Row) -> Iterator[Row]:
+    if candidate["prompt"] != baseline["prompt"]:
+        raise ValueError(f"prompt {candidate['prompt_id']!r} is not the same conversation for both models")
+    yield {**candidate, "sample": 0}
+    yield {**baseline, "sample": 1}
