@@ -25,6 +25,7 @@ __all__ = [
     "Row",
     "Scores",
     "Table",
+    "Tasks",
 ]
 
 
@@ -32,6 +33,13 @@ class Prompts(Table):
     """Conversations that wait for an answer."""
 
     COLUMNS: ClassVar = {"prompt_id": "text", "prompt": "messages"}
+
+
+class Tasks(Prompts):
+    """Prompts whose answer can be checked by rule: ``checker`` names a rule of stages/checkers.py, ``expected`` is what
+    it is told, and ``kind`` says in a word what is asked, for reports."""
+
+    COLUMNS: ClassVar = {**Prompts.COLUMNS, "checker": "text", "expected": "text", "kind": "text"}
 
 
 class Demonstrations(Prompts):

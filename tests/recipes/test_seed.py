@@ -1,11 +1,15 @@
 """The shipped data: enough of it, varied, held-out apart, and balanced in length."""
 
 import json
+import runpy
 from collections import Counter
 
 import pytest
 
+from stages.checkers import checker
 from tests.recipes.tiny import ROOT
+
+PROMPTS = ("prompts", "probe_prompts", "preferences", "probe_pairs", "tasks", "probe_tasks")
 
 
 def rows(name):
@@ -37,7 +41,7 @@ def test_pairs_are_better_for_one_of_four_reasons_and_longer_in_about_half(name,
 
 
 def test_no_prompt_occurs_twice_in_a_file_or_in_two():
-    every = [text for name in ("prompts", "probe_prompts", "preferences", "probe_pairs") for text in texts(name)]
+    every = [text for name in PROMPTS for text in texts(name)]
     assert len(every) == len(set(every))
 
 
@@ -48,3 +52,32 @@ def test_there_are_enough_instructions_and_judgements_and_no_score_makes_up_most
     assert set(scores) == {0, 1, 2, 3, 4, 5}
     assert max(scores.values()) <= 0.4 * sum(scores.values())
     assert all("Score:" not in row["judgement"] for row in rows("judgements"))
+
+
+def test_tasks_are_of_four_kinds_and_come_out_of_their_script_to_the_byte(tmp_path):
+    assert len(rows("tasks")) >= 120
+    assert len(rows("probe_tasks")) >= 80
+    for name in ("tasks", "probe_tasks"):
+        kinds = Counter(row["kind"] for row in rows(name))
+        assert len(kinds) == 4
+        assert len(set(kinds.values())) == 1
+    seed = ROOT / "recipes/seed"
+    runpy.run_path(str(seed / "tasks.py"))["main"](tmp_path)
+    for name in ("tasks.jsonl", "probe_tasks.jsonl"):
+        assert (tmp_path / name).read_bytes() == (seed / name).read_bytes()
+
+
+def test_every_shipped_task_has_an_answer_that_its_checker_accepts():
+    solutions = {
+        "number": lambda expected: f"That makes {expected}.",
+        "json": lambda expected: expected,
+        "case": lambda expected: getattr("Warm bread", expected)(),
+        "lacks": lambda expected: next(word for word in ("hum", "fly", "a dew") if expected not in word),
+        "words": lambda expected: "word " * int(expected),
+        "lines": lambda expected: "a line\n" * int(expected),
+        "items": lambda expected: "- a fact\n" * int(expected),
+    }
+    for row in rows("tasks") + rows("probe_tasks"):
+        solve = solutions.get(row["checker"], lambda expected: expected)
+        assert checker(row["checker"], row["expected"])(solve(row["expected"])), row
+        assert not checker(row["checker"], row["expected"])("I Cannot Tell, Sorry, But It Is One Of The Oldest Riddles")

@@ -1,0 +1,51 @@
+"""How many tasks a model solves, by kind.
+
+The one decision: n is fixed. Every task counts, and one whose answer was cut off is not solved, so that a model does
+not come to look better by rambling where it does not know. ``unscored`` says how many those are.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from stages.artifacts import Report, Scores, Tasks
+from stages.evaluate.interval import told
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solved:
+    """The share of tasks with a right answer, of all and of each kind, with its 95 % Wilson interval."""
+
+    VERSION: ClassVar[int] = 1
+
+    def __call__(self, *, scores: Scores, tasks: Tasks, out: Report) -> Mapping[str, float]:
+        """Of scores of Verifiable: ``accuracy`` and ``accuracy_KIND``, each with ``_low`` and ``_high``, and
+        ``tasks_KIND``, how many there are.
+
+        Raises:
+            ValueError: a task has no answer, or more than one.
+        """
+        kinds = {row["prompt_id"]: re.sub(r"\W+", "_", row["kind"]) for row in tasks.rows(["prompt_id", "kind"])}
+        verdicts: dict[str, float | None] = {}
+        for row in scores.rows(["prompt_id", "score"]):
+            if row["prompt_id"] in verdicts:
+                raise ValueError(f"task {row['prompt_id']!r} was answered more than once; sample with n: 1")
+            verdicts[row["prompt_id"]] = row["score"]
+        if lacking := kinds.keys() ^ verdicts.keys():
+            raise ValueError(f"{len(lacking)} tasks have no answer, or answers no task, such as {min(lacking)!r}")
+        by_kind: dict[str, list[bool]] = defaultdict(list)
+        for prompt_id, kind in kinds.items():
+            by_kind[kind].append(verdicts[prompt_id] == 1.0)
+        every = [right for solved in by_kind.values() for right in solved]
+        report = {
+            **told("accuracy", sum(every) / max(1, len(every)), len(every)),
+            "tasks": float(len(every)),
+            "unscored": sum(score is None for score in verdicts.values()) / max(1, len(every)),
+        }
+        for kind, solved in sorted(by_kind.items()):
+            report |= told(f"accuracy_{kind}", sum(solved) / len(solved), len(solved))
+            report[f"tasks_{kind}"] = float(len(solved))
+        out.write(report)
+        return report
