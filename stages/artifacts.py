@@ -8,25 +8,12 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from stages.table import Artifact, Row, Table
+from stages.table import Artifact as Artifact
+from stages.table import Row as Row
+from stages.table import Table as Table
 
 HANDED_ON = "handed_on.json"
 Message = dict[str, str]
-__all__ = [
-    "Artifact",
-    "Completions",
-    "Demonstrations",
-    "Message",
-    "Model",
-    "Pairs",
-    "Prompts",
-    "Report",
-    "RewardModel",
-    "Row",
-    "Scores",
-    "Table",
-    "Tasks",
-]
 
 
 class Prompts(Table):
