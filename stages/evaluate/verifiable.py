@@ -4,10 +4,12 @@ The one decision: n is fixed. Every task counts, and one whose answer was cut of
 not come to look better by rambling where it does not know. ``unscored`` says how many those are.
 """
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import ClassVar
 
 from stages.artifacts import Report, Scores, Tasks
@@ -21,8 +23,8 @@ class Solved:
     VERSION: ClassVar[int] = 1
 
     def __call__(self, *, scores: Scores, tasks: Tasks, out: Report) -> Mapping[str, float]:
-        """Of scores of Verifiable: ``accuracy`` and ``accuracy_KIND``, each with ``_low`` and ``_high``, and
-        ``tasks_KIND``, how many there are.
+        """Of scores of Verifiable: ``accuracy`` and ``accuracy_KIND``, each with ``_low`` and ``_high``, and of all
+        tasks ``accuracy_se``, √(p(1−p)/n) as Probe has it. ``tasks_KIND`` is how many there are.
 
         Raises:
             ValueError: a task has no answer, or more than one.
@@ -40,9 +42,10 @@ class Solved:
             by_kind[kind].append(verdicts[prompt_id] == 1.0)
         every = [right for solved in by_kind.values() for right in solved]
         report = {
-            **told("accuracy", sum(every) / max(1, len(every)), len(every)),
+            **told("accuracy", fmean(every), len(every)),
+            "accuracy_se": math.sqrt(fmean(every) * (1 - fmean(every)) / len(every)),
             "tasks": float(len(every)),
-            "unscored": sum(score is None for score in verdicts.values()) / max(1, len(every)),
+            "unscored": sum(score is None for score in verdicts.values()) / len(every),
         }
         for kind, solved in sorted(by_kind.items()):
             report |= told(f"accuracy_{kind}", sum(solved) / len(solved), len(solved))

@@ -64,7 +64,24 @@ def words(recipe: str, place: Path) -> list[str]:
     for path in CROSSINGS:
         shutil.copy(path, place / "recipes")
     unsure = ["+round.judge.stage.min_mass=0"] if recipe in ("scir", "self_rewarding_agreeing") else []
-    return [*(schooling(place) if recipe in JUDGES else []), *unsure]
+    easy = gibberish_tasks(place) if recipe == "verified" else []
+    return [*(schooling(place) if recipe in JUDGES else []), *unsure, *easy]
+
+
+def gibberish_tasks(folder: Path) -> list[str]:
+    """Tasks of which a model that says anything at all solves about every second one."""
+    rows = [
+        {
+            "id": i,
+            "kind": "anything",
+            "prompt": f"Task {i}: say something.",
+            "checker": "lacks",
+            "expected": "aeiost"[i % 6],
+        }
+        for i in range(40)
+    ]
+    (folder / "tasks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return [f"materials.{name}.stage.path={folder / 'tasks.jsonl'}" for name in ("tasks", "probe_tasks")]
 
 
 def schooling(folder: Path) -> list[str]:
