@@ -137,6 +137,10 @@ class RewardModel(Artifact):
     """A directory that ``transformers`` loads as a sequence classifier with one output: higher is better."""
 
 
+class AnswerFile(Artifact):
+    """Answers in one file of a benchmark's own format, for its own grader."""
+
+
 class Report(Artifact):
     """What was measured, as one JSON file; its numbers are the step's metrics too."""
 
