@@ -76,6 +76,39 @@ def test_where_and_how_fast_it_runs_never_changes_a_key(elsewhere, tmp_path):
     assert plan("dice", elsewhere, cwd=tmp_path) == plan("dice", cwd=tmp_path)
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_can_compare_each_round_with_the_start_and_the_one_before(recipe):
+    from loops.compose import compose
+    from loops.plan import unroll
+    from loops.recipe import load
+
+    steps = {
+        step.id: step for step in unroll(load(compose([f"recipes={recipe}", "versus=pairwise", "rounds=2"]))).steps
+    }
+    for against, baseline in (("start", "setup/answer"), ("previous", "round-01/answer")):
+        beside = steps[f"round-02/beside_{against}"]
+        assert {name: step.id for name, step in beside.inputs.items()} == {
+            "candidate": "round-02/answer",
+            "baseline": baseline,
+        }
+        assert steps[f"round-02/versus_{against}"].inputs["scores"].inputs["completions"] is beside
+
+
+def test_gsm8ks_files_take_the_place_of_the_shipped_tasks(tmp_path):
+    from loops.compose import compose
+    from loops.plan import unroll
+    from loops.recipe import load
+
+    paths = [tmp_path / name for name in ("train.jsonl", "test.jsonl")]
+    for path in paths:
+        path.write_text('{"question": "1 + 1?", "answer": "That is\\n#### 2"}\n')
+    words = ["recipes=verified", "data=gsm8k", f"tasks_path={paths[0]}", f"probe_tasks_path={paths[1]}"]
+    stages = {step.id: step.stage for step in unroll(load(compose(words))).steps}
+    for name in ("setup/tasks", "setup/probe_tasks"):
+        assert stages[name].columns == {"prompt": "question", "expected": "answer"}
+        assert stages[name].checker == "number"
+
+
 def test_a_recipe_overrides_the_defaults_and_a_scale_overrides_the_recipe(monkeypatch, tmp_path):
     from loops.compose import compose
 
