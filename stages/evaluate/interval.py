@@ -27,7 +27,7 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     return max(0.0, low), min(1.0, high)
 
 
-def told(name: str, share: float, n: int) -> dict[str, float]:
+def with_interval(name: str, share: float, n: int) -> dict[str, float]:
     """The share under this name, and its interval under ``name_low`` and ``name_high``."""
     low, high = wilson(share, n)
     return {name: share, f"{name}_low": low, f"{name}_high": high}

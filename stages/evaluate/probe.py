@@ -11,11 +11,12 @@ from statistics import fmean
 from typing import ClassVar
 
 from stages.artifacts import Completions, Model, Pairs, Report
+from stages.evaluate.interval import with_interval
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """Held-out accuracy of the implicit reward log π − log ρ, with its standard error √(p(1−p)/n).
+    """Held-out accuracy of the implicit reward log π − log ρ, with its standard error √(p(1−p)/n) and 95 % interval.
 
     Also how far the log-probs moved from the base (likelihood displacement), and how long the policy's answers are.
 
@@ -24,7 +25,7 @@ class Probe:
         batch_tokens: tokens that are passed at once; speed only.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     max_tokens: int = 4096
     batch_tokens: int = field(default=4096, compare=False)
@@ -56,6 +57,8 @@ class Probe:
             **_answered(answers),
             **{name: float(count) for name, count in counts.items()},
         }
+        for name in ("accuracy", "likelihood_accuracy"):
+            report |= with_interval(name, report[name], len(rows))
         out.write(report)
         return report
 

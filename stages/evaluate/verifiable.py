@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import ClassVar
 
 from stages.artifacts import Report, Scores, Tasks
-from stages.evaluate.interval import told
+from stages.evaluate.interval import with_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +42,13 @@ class Solved:
             by_kind[kind].append(verdicts[prompt_id] == 1.0)
         every = [right for solved in by_kind.values() for right in solved]
         report = {
-            **told("accuracy", fmean(every), len(every)),
+            **with_interval("accuracy", fmean(every), len(every)),
             "accuracy_se": math.sqrt(fmean(every) * (1 - fmean(every)) / len(every)),
             "tasks": float(len(every)),
             "unscored": sum(score is None for score in verdicts.values()) / len(every),
         }
         for kind, solved in sorted(by_kind.items()):
-            report |= told(f"accuracy_{kind}", sum(solved) / len(solved), len(solved))
+            report |= with_interval(f"accuracy_{kind}", sum(solved) / len(solved), len(solved))
             report[f"tasks_{kind}"] = float(len(solved))
         out.write(report)
         return report

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from stages.artifacts import Completions, Model, Pairs, Report
+from stages.evaluate.interval import wilson
 from stages.evaluate.probe import Probe
 from stages.pairs.logprobs import LogProbs
 from stages.train.dpo import DPO
@@ -43,6 +44,8 @@ def test_what_it_learned_holds_for_the_saved_model(artifact, tiny_model):
     report = Probe()(policy=out, held_out=known, answers=answers, out=artifact(Report))
     assert report["accuracy"] == 1
     assert report["accuracy_se"] == 0
+    assert (report["accuracy_low"], report["accuracy_high"]) == wilson(1.0, len(PAIRS))
+    assert report["likelihood_accuracy_low"] < report["likelihood_accuracy"] <= report["likelihood_accuracy_high"]
     assert report["answer_characters"] == len("An answer.")
 
 
