@@ -46,12 +46,6 @@ def text(expected: str) -> Check:
     return lambda answer: _words(answer) == wanted
 
 
-def listed(expected: str) -> Check:
-    """The same items in the same order, separated by commas; each compared as ``text``."""
-    wanted = [_some_words(item) for item in expected.split(",")]
-    return lambda answer: [_words(item) for item in answer.split(",")] == wanted
-
-
 def lacks(expected: str) -> Check:
     """There is an answer, and this letter, mark or phrase is nowhere in it, in either case."""
     return lambda answer: bool(_words(answer)) and expected.casefold() not in answer.casefold()
@@ -61,6 +55,12 @@ def words(expected: str) -> Check:
     """So many words; what has no letter or digit is none."""
     wanted = _count(expected)
     return lambda answer: len(_words(answer)) == wanted
+
+
+def at_most(expected: str) -> Check:
+    """At least one word, and no more than so many."""
+    wanted = _count(expected)
+    return lambda answer: 1 <= len(_words(answer)) <= wanted
 
 
 def lines(expected: str) -> Check:
@@ -98,10 +98,10 @@ def shape(expected: str) -> Check:
     return lambda answer: "".join(map(_form, answer.strip())) == "".join(map(_form, expected.strip()))
 
 
-def ends(expected: str) -> Check:
-    """The answer ends with these words; see ``text``."""
+def starts(expected: str) -> Check:
+    """The answer begins with these words; see ``text``."""
     wanted = _some_words(expected)
-    return lambda answer: _words(answer)[-len(wanted) :] == wanted
+    return lambda answer: _words(answer)[: len(wanted)] == wanted
 
 
 def case(expected: str) -> Check:
@@ -112,8 +112,7 @@ def case(expected: str) -> Check:
 
 
 CHECKERS: dict[str, Callable[[str], Check]] = {
-    **{made.__name__: made for made in (number, text, lacks, words, lines, items, shape, ends, case)},
-    "list": listed,
+    **{made.__name__: made for made in (number, text, lacks, words, at_most, lines, items, shape, starts, case)},
     "json": json_object,
 }
 

@@ -30,62 +30,67 @@ WORDS = (
     "pear",
 )
 COUNTS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-OPPOSITES = {"hot": "cold", "big": "small", "up": "down", "open": "closed", "early": "late", "full": "empty"}
+OPPOSITES = {
+    **{"hot": "cold", "big": "small", "up": "down", "open": "closed", "early": "late", "full": "empty", "wet": "dry"},
+    **{"loud": "quiet", "old": "young", "long": "short", "light": "dark", "fast": "slow"},
+}
+OPENINGS = ("The", "Every", "Some", "When", "My", "In")
 TOPICS = ("autumn", "bread", "a cat", "the sea", "a bicycle", "snow", "a garden", "music", "the moon", "tea", "a train")
 Task = tuple[str, str, str]
 """What is asked, the checker, and what it expects."""
 
 
 def arithmetic(draw: random.Random) -> list[Task]:
-    """Sums in words, with small numbers."""
-    a, b, c = draw.randint(2, 12), draw.randint(2, 9), draw.randint(2, 4)
+    """Small numbers, as figures and in words."""
+    a, b, c = draw.randint(2, 9), draw.randint(2, 9), draw.randint(2, 4)
+    one, other = draw.sample(range(2, 100), 2)
     name, thing = draw.choice(NAMES), draw.choice(THINGS)
-    left = f"{name} buys {a} {thing}, finds {b} more and gives away {c}. How many {thing} does {name} have?"
     return [
+        (f"What is {a} + {one % 10}?", "number", f"{a + one % 10}"),
         (f"{name} has {a} {thing} and gets {b} more. How many {thing} does {name} have now?", "number", f"{a + b}"),
-        (f"{name} had {a + b} {thing} and lost {b}. How many {thing} are left?", "number", f"{a}"),
+        (f"What is {a + b} - {b}?", "number", f"{a}"),
+        (f"Which number is larger, {one} or {other}?", "number", f"{max(one, other)}"),
+        (f"What is {COUNTS[a]} plus {COUNTS[b]}? Reply in figures.", "number", f"{a + b}"),
         (f"There are {b} boxes with {c} {thing} in each. How many {thing} are there in all?", "number", f"{b * c}"),
-        (f"What is {COUNTS[a]} plus {COUNTS[b]}?", "number", f"{a + b}"),
-        (left, "number", f"{a + b - c}"),
     ]
 
 
 def exact(draw: random.Random) -> list[Task]:
-    """A word, a number or a list, and nothing else."""
+    """A word, yes or no, or a list."""
     (a, b), three = draw.sample(range(2, 100), 2), draw.sample(WORDS, 3)
-    first, second, _ = three
+    first, second, third = three
     hot, cold = draw.choice(list(OPPOSITES.items()))
-    offered, listed = ", ".join(sorted([cold, first, second])), ", ".join(three)
+    offered, listed = ", ".join(sorted([cold, first])), ", ".join(three)
     return [
-        (f"Which number is larger, {a} or {b}? Reply with the number only.", "text", f"{max(a, b)}"),
-        (f"Is {a} greater than {b}? Answer with yes or no only.", "text", "yes" if a > b else "no"),
-        (f"Which of these words begins with {first[0].upper()}: {listed}? Reply with one word.", "text", first),
+        (f"Is {a} greater than {b}? Begin with yes or no.", "starts", "yes" if a > b else "no"),
+        (f"What is the opposite of '{hot}': {offered}? Begin with that word.", "starts", cold),
+        (f"Is a {first} the same as a {second}? Begin with yes or no.", "starts", "no"),
         (f"Repeat this word and write nothing else: {second}", "text", second),
+        (f"Repeat this list and write nothing else: {listed}", "text", listed),
         (
-            f"Sort these words by the alphabet, with commas between them, and write nothing else: {listed}",
-            "list",
+            f"Sort these words by the alphabet, with commas between them: {third}, {second}, {first}",
+            "text",
             ", ".join(sorted(three)),
         ),
-        (f"What is the opposite of '{hot}': {offered}? One word.", "text", cold),
     ]
 
 
 def form(draw: random.Random) -> list[Task]:
-    """JSON, a date, a time, capital letters, a last word."""
+    """JSON, capital or small letters, a first word, a time."""
     name, age, topic, word = draw.choice(NAMES), draw.randint(5, 90), draw.choice(TOPICS), draw.choice(WORDS)
-    day, month, digits = draw.randint(1, 28), draw.randint(1, 12), draw.randint(2, 6)
     known, any_value = json.dumps({"name": name, "age": age}), json.dumps({word: None})
-    date = f"Write day {day} of month {month} of the year 20{age:02} as YYYY-MM-DD, and nothing else."
     return [
-        (f'{name} is {age} years old. Answer in JSON with the keys "name" and "age" only.', "json", known),
-        (f'Name something about {topic}. Answer in JSON with the single key "{word}".', "json", any_value),
-        (f"Write about {topic} in one sentence, in capital letters only.", "case", "upper"),
-        (f"Write about {topic} in one sentence, in small letters only, without any capital.", "case", "lower"),
-        (f"Write one sentence about {topic} that ends with the word '{word}'.", "ends", word),
-        (date, "text", f"20{age:02}-{month:02}-{day:02}"),
-        (f"Make up a code of {digits} digits for {name} and write it alone.", "shape", "9" * digits),
         (
-            f"At what time does {name} get up? Make it up, such as 0{day % 10}:{age % 60:02}, and write it alone.",
+            f"Write one sentence about {topic} that begins with the word '{OPENINGS[age % 6]}'.",
+            "starts",
+            OPENINGS[age % 6],
+        ),
+        (f'Write this as a JSON object with the keys "name" and "age": {name} is {age} years old.', "json", known),
+        (f'Write a JSON object with the single key "{word}".', "json", any_value),
+        (f"Write the words '{topic} and the {word}' in capital letters.", "case", "upper"),
+        (f"Name something that goes with {topic}, in small letters only.", "case", "lower"),
+        (
+            f"At what time does {name} get up? Write it like 0{age % 10}:{age % 60:02} and nothing else.",
             "shape",
             "99:99",
         ),
@@ -94,13 +99,17 @@ def form(draw: random.Random) -> list[Task]:
 
 def counts(draw: random.Random) -> list[Task]:
     """So many words, lines or items, or none of a letter."""
-    n, topic, letter = draw.randint(2, 6), draw.choice(TOPICS), draw.choice("aeiost")
-    bullets = f"List exactly {COUNTS[n]} facts about {topic}, each on a line that begins with '- '."
+    n, topic, letter = draw.randint(2, 5), draw.choice(TOPICS), draw.choice("bgkuvwy")
     return [
-        (f"Describe {topic} in exactly {COUNTS[n]} words.", "words", f"{n}"),
-        (f"Write about {topic} in exactly {COUNTS[n]} lines.", "lines", f"{n}"),
-        (bullets, "items", f"{n}"),
+        (f"Describe {topic} in at most {COUNTS[n + 6]} words.", "at_most", f"{n + 6}"),
+        (
+            f"Make a list of {COUNTS[n]} things that go with {topic}, each on its own line after a '- '.",
+            "items",
+            f"{n}",
+        ),
         (f"Write one sentence about {topic} without the letter '{letter}'.", "lacks", letter),
+        (f"Write about {topic} in {COUNTS[n]} lines.", "lines", f"{n}"),
+        (f"Describe {topic} in exactly {COUNTS[n]} words.", "words", f"{n}"),
     ]
 
 

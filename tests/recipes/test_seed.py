@@ -72,12 +72,13 @@ def test_every_shipped_task_has_an_answer_that_its_checker_accepts():
         "number": lambda expected: f"That makes {expected}.",
         "json": lambda expected: expected,
         "case": lambda expected: getattr("Warm bread", expected)(),
-        "lacks": lambda expected: next(word for word in ("hum", "fly", "a dew") if expected not in word),
+        "lacks": lambda expected: next(word for word in ("sea", "ice") if expected not in word),
         "words": lambda expected: "word " * int(expected),
         "lines": lambda expected: "a line\n" * int(expected),
         "items": lambda expected: "- a fact\n" * int(expected),
     }
+    refusal = "Why, I Cannot Tell You, Sorry, But Is This Not One Of The Very Oldest Riddles Known, Ugh"
     for row in rows("tasks") + rows("probe_tasks"):
         solve = solutions.get(row["checker"], lambda expected: expected)
         assert checker(row["checker"], row["expected"])(solve(row["expected"])), row
-        assert not checker(row["checker"], row["expected"])("I Cannot Tell, Sorry, But It Is One Of The Oldest Riddles")
+        assert not checker(row["checker"], row["expected"])(refusal)
