@@ -31,6 +31,9 @@ def test_two_rounds_run_and_the_same_again_runs_nothing(recipe, tiny_model_path,
         elif recipe != "scir_online":
             assert training["metrics"]["first_loss"] == pytest.approx(0.693147, abs=1e-3)
         assert made[f"round-0{number}/mine"]["metrics"]["pairs"] > 0
+        if recipe == "verified":
+            assert 0 < made[f"round-0{number}/versus_start"]["metrics"]["win_rate_high"] <= 1
+            assert "beats start" in done.stdout
     again = run(recipe, tmp_path, tiny_model_path)
     assert again.returncode == 0, again.stderr
     assert f"{recipe}: 0 steps run" in again.stdout

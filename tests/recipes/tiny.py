@@ -28,6 +28,12 @@ SMALL = [
 CROSSINGS = sorted((ROOT / "tests/recipes/crossings").glob("*.yaml"))
 RECIPES = [*sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml")), *(path.stem for path in CROSSINGS)]
 JUDGES = ("self_rewarding", "meta_rewarding", "self_rewarding_agreeing")
+COMPARED = [
+    "versus=pairwise",
+    "versus.missing_allowed=0.9",
+    *(f"+round.judge_{against}.stage.min_mass=0" for against in ("start", "previous")),
+    *(f"+round.judge_{against}.stage.disagreement=average" for against in ("start", "previous")),
+]
 RUBRIC = "Grade it. <question>{question}</question> <response>{response}</response> Score:"
 WORDS = [
     "the",
@@ -64,7 +70,7 @@ def words(recipe: str, place: Path) -> list[str]:
     for path in CROSSINGS:
         shutil.copy(path, place / "recipes")
     unsure = ["+round.judge.stage.min_mass=0"] if recipe in ("scir", "self_rewarding_agreeing") else []
-    easy = gibberish_tasks(place) if recipe == "verified" else []
+    easy = [*gibberish_tasks(place), *COMPARED] if recipe == "verified" else []
     return [*(schooling(place) if recipe in JUDGES else []), *unsure, *easy]
 
 

@@ -70,6 +70,12 @@ def test_its_interval_is_then_that_of_a_logit():
     assert math.log(rate.high / (1 - rate.high)) == pytest.approx(math.log(3) + 1.96 * se, abs=2e-3)
 
 
+def test_preferences_that_never_vary_leave_no_doubt_however_fractional():
+    rate = minimal_length_controlled([0.75] * 50, [float(gap) for gap in range(50)])
+    assert rate.value == pytest.approx(0.75, abs=2e-3)
+    assert rate.high - rate.low < 1e-2
+
+
 def test_longer_winners_count_for_less_and_shorter_ones_for_more():
     preferences = [1.0, 1.0, 1.0, 0.0, 0.0, 1.0]
     longer = [300.0, 200.0, 250.0, -20.0, 10.0, 30.0]
