@@ -6,7 +6,7 @@ import re
 import pytest
 from omegaconf import OmegaConf
 
-from loops import compose
+from loops import resolvers
 from loops.console import Console
 from loops.errors import RecipeError
 from loops.executors import Inline
@@ -23,7 +23,7 @@ from tests.loops.recipes import TOYS, gated_toy, toy
 @pytest.fixture
 def by_round():
     """``${by_round:...}`` in a configuration that the command line has not composed."""
-    OmegaConf.register_new_resolver("by_round", compose.by_round, replace=True)
+    OmegaConf.register_new_resolver("by_round", resolvers.by_round, replace=True)
 
 
 def run(recipe, root, rounds_in_vain=None, tracker=None):

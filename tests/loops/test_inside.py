@@ -167,7 +167,7 @@ def test_status_tells_a_step_that_was_killed_from_one_that_failed():
 def test_status_tells_what_is_being_made_now_and_what_comes_next():
     plan = planned()
     keys = {step.id: step.key for step in plan.steps}
-    with Store(STORE).claim(keys["setup/start"], resume=False):
+    with Store(STORE).claim(keys["setup/start"]):
         assert states() == {
             "setup/start": "running",
             "setup/step": "next",

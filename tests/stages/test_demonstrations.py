@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from stages.artifacts import Completions, Demonstrations, Scores
+from stages.engines.engine import Answer
 from stages.engines.models import load_tokenizer
 from stages.engines.quote import fill
 from stages.engines.verdict import read_score
@@ -130,7 +131,8 @@ class Listener:
         from stages.engines.models import end_of_turn
 
         self.heard += [load_tokenizer(model).decode(request.prompt) for request in requests]
-        return [[[end_of_turn(model)[0]] for _ in request.seeds] for request in requests]
+        for index, request in enumerate(requests):
+            yield from (Answer(index, place, [end_of_turn(model)[0]]) for place, _ in enumerate(request.seeds))
 
 
 def test_the_taught_prompt_is_what_the_judge_is_asked(artifact, tmp_path, tiny_model):

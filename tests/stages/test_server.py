@@ -110,7 +110,7 @@ def test_a_model_that_was_handed_on_is_served_under_its_folder_or_under_its_firs
     Keep()(verdict=verdict, candidate=tiny_model, incumbent=tiny_model, out=kept)
     for name in (tiny_model.identity, kept.path.name):
         server.served = [{"id": "ours", "root": f"/there/{name}"}]
-        Server(url=server.url).generate(kept, ASKED, GREEDY)
+        answered(Server(url=server.url), kept, ASKED, GREEDY)
         assert server.bodies[-1]["model"] == "ours"
 
 
