@@ -190,6 +190,12 @@ def test_a_gap_within_the_noise_of_a_score_is_a_tie(artifact):
     assert WinRate()(scores=compared(artifact, (1.05, 1.0), score_noise=0.1), out=artifact(Report))["ties"] == 1
 
 
+def test_a_judge_that_prefers_nobody_finds_them_even(artifact):
+    told = WinRate()(scores=compared(artifact, (0.0, 0.0), (0.0, 0.0), (0.0, 0.0)), out=artifact(Report))
+    assert (told["ties"], told["win_rate"]) == (3, 0.5)
+    assert told["minimal_length_controlled"] == pytest.approx(0.5)
+
+
 def test_missing_judgements_fail_the_step_and_say_why(artifact):
     scores = compared(artifact, (2.0, 1.0), (None, 1.0))
     with pytest.raises(ValueError, match=r"1 of 2 prompts have no judgement \(\{'truncated': 1\}\)"):
