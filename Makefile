@@ -10,7 +10,7 @@ PIP      = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 KEPT    := torch|transformers|tokenizers|trl|accelerate|datasets|safetensors|pyarrow|hydra-core|mlflow|gguf
 GPU     := $(shell command -v nvidia-smi)
 
-CHOICES  = $(if $(ROUNDS),rounds=$(ROUNDS)) $(if $(MODEL),model=$(MODEL)) $(if $(DATA),data=$(DATA)) \
+CHOICES  = $(if $(ROUNDS),rounds=$(ROUNDS)) $(if $(MODEL),model=$(MODEL)) $(if $(DATA),data=$(DATA)) $(if $(VERSUS),versus=$(VERSUS)) \
            $(if $(SCALE),scale=$(SCALE)) $(if $(GATE),gate=$(GATE)) $(if $(ENGINE),engine=$(ENGINE)) \
            $(if $(EXECUTOR),executor=$(EXECUTOR)) $(ARGS)
 
@@ -22,7 +22,7 @@ LOOK     = $(if $(RUN),run=$(RUN)) $(ARGS)
 help:            ## this text
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1 \t/' | expand -t 20
 	@printf '\n  make RECIPE-NAME  run a recipe: $(RECIPES)\n'
-	@printf '\nwith, where you like: ROUNDS=3 MODEL=smollm2_135m DATA=seed SCALE=laptop GATE=none ENGINE=hf EXECUTOR=local\n'
+	@printf '\nwith, where you like: ROUNDS=3 MODEL=smollm2_135m DATA=seed VERSUS=none SCALE=laptop GATE=none ENGINE=hf EXECUTOR=local\n'
 	@printf 'and any configuration in ARGS="round.train.stage.loss.beta=0.05 run=my_run"\n'
 
 setup: $(VENV)/.ready ## the environment, pinned
