@@ -27,7 +27,7 @@ from loops.runner import Runner
 from loops.screen import screen
 from loops.secrets import hidden, show
 from loops.shipped import headline, recipes
-from loops.stage import build
+from loops.stage import build, build_as
 from loops.store import Store
 
 
@@ -83,7 +83,7 @@ def _runner(cfg: DictConfig) -> Runner:
         executor=build(section(cfg, "executor"), "executor"),
         trackers=[console, build(section(cfg, "tracker"), "tracker")],
         run_dir=run_dir,
-        patience=build({"_target_": "loops.patience.Patience", **section(cfg, "patience")}, "patience"),
+        patience=build_as("loops.patience.Patience", section(cfg, "patience"), "patience"),
     )
 
 

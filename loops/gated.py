@@ -9,7 +9,7 @@ from typing import Any
 
 from loops.errors import RecipeError
 from loops.recipe import Node, Recipe
-from loops.stage import build
+from loops.stage import build_as
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ def gated(recipe: Recipe, section: dict[str, Any]) -> Recipe:
     """
     if not section:
         return recipe
-    gate: Gate = build({"_target_": f"{__name__}.{Gate.__name__}", **section}, "gate")
+    gate: Gate = build_as(f"{__name__}.{Gate.__name__}", section, "gate")
     names = [name for name in gate.carries if name in recipe.carry]
     if not names:
         raise RecipeError(f"gate: {recipe.name} carries none of {', '.join(gate.carries)}, so nothing could be kept")

@@ -39,7 +39,7 @@ def lineage(name: str, files: Mapping[str, Path], above: tuple[str, ...] = ()) -
         raise RecipeError(f"{files[name]}: {' -> '.join([*above, name])} is a circle of defaults")
     own = read(files[name])
     found = {name: own}
-    for base in own.get("defaults") or []:
+    for base in OmegaConf.to_container(own).get("defaults") or []:  # type: ignore[union-attr]
         if base != "_self_":
             if base not in files:
                 raise RecipeError(
@@ -66,7 +66,9 @@ def read(file: Path) -> DictConfig:
         if key in USERS:
             raise RecipeError(f"{file}: {key!r} is no part of a recipe; say {key}=... on the command line")
     bases = OmegaConf.to_container(made).get("defaults")  # type: ignore[union-attr]
-    if bases is not None and not (isinstance(bases, list) and all(isinstance(base, str) for base in bases)):
+    if bases is not None and not (
+        isinstance(bases, list) and all(isinstance(base, str) and "${" not in base for base in bases)
+    ):
         raise RecipeError(f"{file}: defaults is a list of recipes to build on, not {bases!r}")
     _check_texts(OmegaConf.to_container(made), file)
     return made
@@ -92,6 +94,8 @@ def _check_shape(text: str, file: Path) -> None:
         line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.AliasEvent):
             raise RecipeError(f"{file}, line {line}: a recipe has no aliases (*{event.anchor}); say ${{...}}")
+        if tag := getattr(event, "tag", None):
+            raise RecipeError(f"{file}, line {line}: a recipe has no tags ({tag})")
         if depth == 0 and isinstance(event, yaml.ScalarEvent | yaml.SequenceStartEvent):
             raise RecipeError(f"{file}, line {line}: a recipe is a mapping of names to what they mean")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

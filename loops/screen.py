@@ -37,6 +37,8 @@ def screen(recipe: Recipe, engine: Mapping[str, Any], overrides: Sequence[str]) 
                 elif isinstance(value, str):
                     _check_secrets(field, value, known)
                     _check_path(field, value, said)
+                elif not isinstance(value, list | int | float | None):
+                    raise RecipeError(f"{field}: a recipe holds texts and numbers, no {type(value).__name__}")
 
 
 def _check_target(field: str, value: Mapping[str, Any], engine: Mapping[str, Any]) -> None:

@@ -87,6 +87,17 @@ def build(config: Mapping[str, Any], where: str) -> Any:
         raise RecipeError(f"{where}: {refused}") from refused
 
 
+def build_as(target: str, section: Mapping[str, Any], where: str) -> Any:
+    """Make what a section describes whose class is not the section's to choose.
+
+    Raises:
+        RecipeError: as ``build``, or the section chooses one.
+    """
+    if "_target_" in section:
+        raise RecipeError(f"{where} has no _target_: it is always {target}")
+    return build({"_target_": target, **section}, where)
+
+
 def _value(value: Any, kind: type, name: str, where: str) -> Any:
     hint = _hints(kind)[name]
     if isinstance(value, Mapping) and "_target_" in value:

@@ -69,7 +69,8 @@ def _measures(run: Seen, name: str) -> Iterator[tuple[str, dict[int, Made]]]:
     """By node, the reports that tell this metric, by round."""
     back, found = rolled_back(run), dict[str, dict[int, Made]]()
     for each in run.of_kind("Report"):
-        if name in each.metrics and each.step.round not in back:
+        is_verdict = ROLLED_BACK in each.metrics  # a gate repeats what the reports that it read have told
+        if name in each.metrics and each.step.round not in back and not is_verdict:
             found.setdefault(each.step.node, {})[each.step.round] = each
     return iter(found.items())
 

@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import ClassVar
 
 from stages.artifacts import Report, Row, Scores
+from stages.evaluate.interval import with_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class Agreement:
         pairs, decided = verdicts.total(), verdicts["agreeing"] + verdicts["disagreeing"]
         share = verdicts["agreeing"] / decided if decided else None
         report = {
-            "agreement": share,
+            **({"agreement": None} if share is None else with_interval("agreement", share, decided)),
             "agreement_se": None if share is None else math.sqrt(share * (1 - share) / decided),
             "tied": verdicts["tied"] / max(1, pairs),
             "unscored": verdicts["unscored"] / max(1, pairs),

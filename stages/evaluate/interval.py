@@ -1,6 +1,6 @@
 """How sure a share is: the Wilson score interval.
 
-The one decision: every share that is reported has this interval, because it stays inside [0, 1] and does not vanish
+The one decision: a share of held-out outcomes has this interval, because it stays inside [0, 1] and does not vanish
 where all of a few tries came out the same, as share ± 1.96 standard errors would.
 """
 

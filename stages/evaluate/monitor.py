@@ -56,13 +56,13 @@ class Monitor:
         sequences = [(row["prompt_tokens"], row["completion_tokens"]) for row in rows]
         report = {
             "length_ratio": _ratio(fmean(map(len, own)), fmean(map(len, begun))),
-            "distinct_ratio": min(ratios.values()),
+            "distinct_ratio": min((ratio for ratio in ratios.values() if ratio is not None), default=None),
             **{f"distinct_{n}": distinct(own, n) for n in ORDERS},
             "self_bleu": self_bleu(own),
             **next_token(policy, start, sequences, top=self.top, batch_tokens=self.batch_tokens),
         }
         out.write(report)
-        return report
+        return {name: value for name, value in report.items() if value is not None}
 
 
 def _said(row: Row) -> Answer:
@@ -71,6 +71,6 @@ def _said(row: Row) -> Answer:
     return tokens[:-1] if row["finish_reason"] == "stop" else tokens
 
 
-def _ratio(now: float, before: float) -> float:
-    """``now`` over ``before``; 1 where there was nothing before."""
-    return now / before if before else 1.0
+def _ratio(now: float, before: float) -> float | None:
+    """``now`` over ``before``; None where there was nothing before."""
+    return now / before if before else None

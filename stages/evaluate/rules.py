@@ -27,7 +27,8 @@ class Rules:
     noise would add up. Length and distinct-n are compared with the start's for the same reason.
 
     Args:
-        deviations: held-out accuracy may be lower by so many of its standard errors; 1.96 is the 95 % interval.
+        deviations: held-out accuracy may be lower by so many standard errors (the larger of candidate's and
+            incumbent's); 1.96 is the 95 % interval.
         length: mean tokens an answer may be at most so many times the start's, and no fewer than one such part of it.
         distinct: none of distinct-1, -2 and -3 may be under this share of the start's.
     """
@@ -44,12 +45,18 @@ class Rules:
         """Each rule, tried on a candidate's Probe and Monitor and on the incumbent's Probe or verdict."""
         probed, seen = candidate.read(), monitor.read()
         accuracy, length, distinct = probed["accuracy"], seen["length_ratio"], seen["distinct_ratio"]
-        least = _best(incumbent.read()) - self.deviations * probed["accuracy_se"]
-        close = 1 / self.length <= length <= self.length
+        before = incumbent.read()
+        least = _best(before) - self.deviations * max(probed["accuracy_se"], before["accuracy_se"])
+        close = length is None or 1 / self.length <= length <= self.length
+        varied = distinct is None or distinct >= self.distinct
         return [
             Rule("accuracy", accuracy >= least, f"held-out accuracy {accuracy:.3f} is under {least:.3f}"),
-            Rule("length", close, f"answers are {length:.2f} times as long as the start's, not within {self.length:g}"),
-            Rule("distinct", distinct >= self.distinct, f"distinct-n is {distinct:.2f} of the start's"),
+            Rule(
+                "length",
+                close,
+                f"answers are {length or 0:.2f} times as long as the start's, not within {self.length:g}",
+            ),
+            Rule("distinct", varied, f"distinct-n is {distinct or 0:.2f} of the start's"),
         ]
 
 

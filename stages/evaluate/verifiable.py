@@ -27,9 +27,9 @@ class Solved:
         tasks ``accuracy_se``, √(p(1−p)/n) as Probe has it. ``tasks_KIND`` is how many there are.
 
         Raises:
-            ValueError: a task has no answer, or more than one.
+            ValueError: a task has no answer, or more than one, or two kinds of task could not be told apart.
         """
-        kinds = {row["prompt_id"]: re.sub(r"\W+", "_", row["kind"]) for row in tasks.rows(["prompt_id", "kind"])}
+        kinds = _kinds(tasks)
         verdicts: dict[str, float | None] = {}
         for row in scores.rows(["prompt_id", "score"]):
             if row["prompt_id"] in verdicts:
@@ -52,3 +52,13 @@ class Solved:
             report[f"tasks_{kind}"] = float(len(solved))
         out.write(report)
         return report
+
+
+def _kinds(tasks: Tasks) -> dict[str, str]:
+    """Each task's kind, as it stands in a metric's name."""
+    told = {row["prompt_id"]: row["kind"] for row in tasks.rows(["prompt_id", "kind"])}
+    names = {kind: re.sub(r"\W+", "_", kind) for kind in told.values()}
+    for kind, name in names.items():
+        if re.fullmatch(r"(.*_)?(se|low|high)", name) or list(names.values()).count(name) > 1:
+            raise ValueError(f"a kind of task is called {kind!r}, which in metrics cannot be told from another's name")
+    return {prompt_id: names[kind] for prompt_id, kind in told.items()}

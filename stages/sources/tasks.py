@@ -11,7 +11,7 @@ from typing import ClassVar
 from stages.artifacts import Row, Tasks
 from stages.checkers import CHECKERS, checker
 from stages.sources.local import known, read
-from stages.sources.rows import Numbered, check_rows, converted, selected
+from stages.sources.rows import Numbered, check_rows, converted, selected, written
 
 OWN = ("expected", "checker", "kind")
 """Columns of tasks that no other prompts have."""
@@ -65,7 +65,7 @@ class LocalTasks:
             for column in own.values():
                 if row.get(column) is None:
                     raise ValueError(f"{where}: no {column!r}; there is {', '.join(sorted(map(str, row)))}")
-            told = {ours: str(row[theirs]) for ours, theirs in own.items()}
+            told = {ours: written(str(row[theirs]), where) for ours, theirs in own.items()}
             name = self.checker or told["checker"]
             try:
                 checker(name, told["expected"])

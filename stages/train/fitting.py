@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.artifacts import Model, Row
 from stages.seeds import derive
+from stages.train.checkpoints import last_whole, seal
 
 if TYPE_CHECKING:
     from stages.train.training import Training
@@ -94,12 +95,12 @@ def arguments(kind: Any, settings: "Training", steps: int, scratch: Path, **more
 
 
 def fit(trainer: Any, out: Model) -> None:
-    """Train, from the last checkpoint if an earlier attempt left one."""
+    """Train, from the last whole checkpoint if an earlier attempt left one."""
     from transformers import PrinterCallback
-    from transformers.trainer_utils import get_last_checkpoint
 
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out.scratch)))
+    trainer.add_callback(seal())
+    trainer.train(resume_from_checkpoint=last_whole(out.scratch))
 
 
 def save(model: Any, settings: "Training", policy: Model, out: Model) -> None:

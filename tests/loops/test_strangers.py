@@ -91,9 +91,11 @@ def test_a_resolver_that_the_user_names_answers(plan, monkeypatch):
 
 
 def test_a_resolver_in_the_defaults_reads_no_environment_either(plan):
-    code, told = plan("defaults: ['${oc.env:PLANTED_TOKEN}']\n" + recipe(CHUNK))
-    assert code == 1
-    assert "defaults names recipes to build on" in told
+    for name in ("PLANTED_TOKEN", "HOME"):
+        code, told = plan(f"defaults: ['${{oc.env:{name}}}']\n" + recipe(CHUNK))
+        assert code == 1
+        assert "defaults is a list of recipes" in told
+        assert os.environ["HOME"] not in told.replace(os.getcwd(), "")
 
 
 @pytest.mark.parametrize(
@@ -177,6 +179,21 @@ def test_a_recipe_reads_no_file_outside_of_where_one_stands(plan, tmp_path, outs
         code, told = plan(text)
         assert code == 1, path
         assert "leads out of the folder where you stand" in told or "by_round" in told, path
+
+
+@pytest.mark.parametrize("tag", ["!!binary L3RtcC94", "!!str x", "!!python/object/apply:pathlib.Path [x]", "!mine x"])
+def test_a_recipe_has_no_tags_by_which_a_path_would_be_no_text(plan, tag):
+    code, told = plan(recipe("{_target_: stages.sources.local.LocalPrompts, path: " + tag + "}"))
+    assert code == 1
+    assert "a recipe has no tags" in told
+
+
+@pytest.mark.parametrize("section", ["patience", "gate"])
+def test_a_recipe_chooses_no_class_where_the_class_is_ours(plan, outside, section):
+    own = f"{section}: {{_target_: stages.sources.local.LocalPrompts, path: {outside}}}"
+    code, told = plan(recipe(CHUNK, f"sizes: {{x: '${{{section}.path}}'}}\n{own}"))
+    assert code == 1
+    assert f"{section} has no _target_" in told
 
 
 def test_a_file_below_where_one_stands_or_that_ships_or_that_the_user_says_is_read(plan, tmp_path, outside):

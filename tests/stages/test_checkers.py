@@ -47,6 +47,13 @@ CASES = [
         ['{"lamp": "a"}', '{"lamp": [1, {}]}', '```\n{"lamp": null}\n```'],
         ["{}", '{"Lamp": 1}'],
     ),
+    (
+        "json",
+        '{"a": 1, "b": [true]}',
+        ['{"a": 1.0, "b": [true]}'],
+        ['{"a": true, "b": [1]}', '{"a": 2, "a": 1, "b": [true]}'],
+    ),
+    ("shape", "9:99 PM", ["3:15 PM"], ["3:15 XQ", "3:15 pm"]),
     ("shape", "99:99", ["07:15", " 23:59\n"], ["7:15", "07:15.", "07h15", "aa:aa", ""]),
     ("shape", "Aa-9", ["Xy-0"], ["xy-0", "XY-0", "Xy-00"]),
     ("starts", "the moon", ["The moon rose.", "“The Moon”"], ["We saw the moon", "the", ""]),

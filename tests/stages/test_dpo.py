@@ -1,6 +1,8 @@
 """Training: the first loss, what is reused, what is learned, and the same weights every time."""
 
 import math
+import os
+import shutil
 
 import pytest
 
@@ -130,8 +132,24 @@ def test_a_micro_batch_that_does_not_divide_the_batch_is_refused():
         DPO(loss=Sigmoid(beta=0.1), learning_rate=1e-6, max_steps=6, batch=8, execution=memory(3))
 
 
-def test_a_training_that_was_interrupted_goes_on_from_its_checkpoint_to_the_same_bytes(
-    artifact, tiny_model, monkeypatch
+def nothing(scratch):
+    """It was interrupted between two checkpoints."""
+
+
+def torn(scratch):
+    """It was interrupted while it wrote the next checkpoint."""
+    (scratch / "checkpoint-6").mkdir()
+    shutil.copy(scratch / "checkpoint-4" / "trainer_state.json", scratch / "checkpoint-6")
+
+
+def emptied(scratch):
+    """The disk lost what it had not written down yet."""
+    os.truncate(scratch / "checkpoint-4" / "optimizer.pt", 0)
+
+
+@pytest.mark.parametrize(("harm", "goes_on"), [(nothing, 5), (torn, 5), (emptied, 1)])
+def test_a_training_that_was_interrupted_goes_on_from_its_last_whole_checkpoint_to_the_same_bytes(
+    artifact, tiny_model, monkeypatch, harm, goes_on
 ):
     from stages.train import curve
 
@@ -151,8 +169,9 @@ def test_a_training_that_was_interrupted_goes_on_from_its_checkpoint_to_the_same
     inputs = {"pairs": artifact(Pairs, PAIRS), "policy": tiny_model, "reference": tiny_model, "out": out}
     with pytest.raises(KeyboardInterrupt):
         stage(**inputs)
+    harm(out.scratch)
     metrics = stage(**inputs)
-    assert steps == [1, 2, 3, 4, 5, 5, 6, 7], "it went on behind step 4"
+    assert steps == [1, 2, 3, 4, 5, *range(goes_on, 8)]
     assert metrics["first_loss"] == pytest.approx(math.log(2), abs=1e-4)
     for name in ("model.safetensors", "curve.jsonl"):
         assert (out.path / name).read_bytes() == (whole.path / name).read_bytes()

@@ -66,6 +66,15 @@ def test_every_broken_rule_is_named(verdict):
         assert words in refused.read()["why"]
 
 
+def test_what_the_start_gives_no_measure_for_is_no_reason_to_refuse(verdict):
+    assert broken(verdict(length=None, distinct=None)) == []
+
+
+def test_a_candidate_that_solves_nothing_is_as_unsure_as_one_that_solved_a_single_task(verdict):
+    once = {"accuracy": 1 / 24, "accuracy_se": 0.041}
+    assert broken(verdict(accuracy=0.0, se=0.0, before=once)) == []
+
+
 def test_falls_within_the_noise_do_not_add_up(verdict):
     """Each is within two standard errors of the one before, and the third is not of the best."""
     first = verdict(accuracy=0.64).read()

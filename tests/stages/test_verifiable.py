@@ -155,6 +155,14 @@ def test_accuracy_is_over_all_tasks_and_by_kind_with_wilsons_interval(artifact):
     assert told == out.read()
 
 
+@pytest.mark.parametrize("kind", ["low", "se", "very_high"])
+def test_a_kind_that_would_be_taken_for_an_interval_is_refused(artifact, kind):
+    asked = artifact(Tasks)
+    asked.write([{**row, "kind": kind} for row in tasks(artifact, a="1").rows()])
+    with pytest.raises(ValueError, match=f"a kind of task is called '{kind}'"):
+        solved(artifact, asked, ("a", "1"))
+
+
 def test_a_task_without_an_answer_or_with_two_is_an_error(artifact):
     asked = tasks(artifact, a="1", b="2")
     with pytest.raises(ValueError, match="1 tasks have no answer, or answers no task, such as 'b'"):

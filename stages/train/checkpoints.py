@@ -1,0 +1,47 @@
+"""Which checkpoint a training goes on from.
+
+The one decision: a checkpoint counts only if it says of itself, after its last file was written, how large its files
+are. One that a kill or a full disk cut short says nothing, and is removed; the trainer would take it for the newest.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+WHOLE = "whole.json"
+
+
+def last_whole(scratch: Path) -> str | None:
+    """The newest whole checkpoint in a trainer's folder, if there is one. The others are removed."""
+    found = sorted(scratch.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    whole = [path for path in found if _is_whole(path)]
+    for path in set(found) - set(whole[-1:]):
+        shutil.rmtree(path)
+    return str(whole[-1]) if whole else None
+
+
+def seal() -> Any:
+    """A callback that says of each checkpoint that it is whole, when the trainer has written it."""
+    from transformers import TrainerCallback
+
+    class Seal(TrainerCallback):  # type: ignore[misc]
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            draft = folder / f".{WHOLE}"
+            draft.write_text(json.dumps(_sizes(folder)), encoding="utf-8")
+            draft.replace(folder / WHOLE)
+
+    return Seal()
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        return bool(_sizes(checkpoint) == json.loads((checkpoint / WHOLE).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return False
+
+
+def _sizes(checkpoint: Path) -> dict[str, int]:
+    files = (path for path in sorted(checkpoint.rglob("*")) if path.is_file() and path.name.lstrip(".") != WHOLE)
+    return {path.relative_to(checkpoint).as_posix(): path.stat().st_size for path in files}
