@@ -42,6 +42,11 @@ def claim(place: Path, done: Callable[[], bool]) -> Iterator[Path | None]:
         The draft, with what another attempt has left; None if the step is done.
     """
     draft = _hold(place, done)
+    if draft is not None and done():  # it was finished between our last look and our claim
+        shutil.rmtree(draft)
+        with suppress(OSError):
+            place.rmdir()
+        draft = None
     if draft is None:
         yield None
         return
@@ -60,7 +65,10 @@ def claim(place: Path, done: Callable[[], bool]) -> Iterator[Path | None]:
 
 def living_maker(place: Path) -> bool:
     """Whether somebody makes this step, as far as can be seen at a glance."""
-    there = [path.name for path in place.iterdir()] if place.is_dir() else []
+    try:
+        there = [path.name for path in place.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     return any(name.count(".") == 3 and not has_died(name) for name in there)
 
 
@@ -99,7 +107,10 @@ def _drafts(place: Path) -> list[Path]:
     Raises:
         FileExistsError: something else lies there.
     """
-    found = sorted(place.iterdir()) if place.is_dir() else []
+    try:
+        found = sorted(place.iterdir())
+    except FileNotFoundError:
+        return []
     for other in found:
         if other.name != FREE and other.name.count(".") != 3:
             raise FileExistsError(f"{other} is no draft of ours; remove it")
@@ -136,9 +147,13 @@ class _Signs:
 
 def _beat(sign: Path, over: threading.Event) -> None:
     """Give signs of life until it is over, or another has taken over."""
-    with suppress(FileNotFoundError):
-        while not over.wait(BEAT):
+    while not over.wait(BEAT):
+        try:
             os.utime(sign)
+        except FileNotFoundError:
+            return
+        except OSError:
+            continue  # a file system that does not answer for once
 
 
 def _time_of_change(sign: Path) -> int | None:
@@ -164,6 +179,8 @@ def _begun(pid: int) -> str:
             os.kill(pid, 0)
         except ProcessLookupError:
             return ""
+        except PermissionError:
+            return "runs"
         return "runs"
     try:
         state, *numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -56,12 +56,14 @@ def verify(store: str = "store", runs: str = "runs") -> int:
 def gc(yes: bool, store: str = "store", runs: str = "runs") -> None:
     """What no run needs, how much that is, and whether to remove it."""
     opened = _opened(store)
+    if not Path(runs).is_dir():
+        raise RecipeError(f"there is no {runs}, so nothing would be needed; say runs=DIRECTORY")
     found = upkeep.litter(opened, Path(runs))
     say("".join(f"{upkeep.size(each.bytes):>8}  {each.path}  {each.what}\n" for each in found), end="")
     whole = f"{upkeep.size(sum(each.bytes for each in found))} in {len(found)} places that no run in {runs} needs"
     say(whole if found else f"nothing to remove: every artifact is needed by a run in {runs}")
     if found and (yes or (sys.stdin.isatty() and input("remove them? [y/N] ").strip().lower() == "y")):
-        upkeep.remove(opened, found)
+        upkeep.remove(opened, Path(runs), found)
         say("removed")
     elif found:
         say("nothing was removed; gc --yes removes it")

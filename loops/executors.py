@@ -63,7 +63,10 @@ class Local:
 
     def run(self, order: Path) -> None:
         """Carry out the order in a worker that is warm, or in a new one. One that died takes no other with it."""
-        pool = self._idle.pop() if self._idle else self._new_worker()
+        try:
+            pool = self._idle.pop()
+        except IndexError:
+            pool = self._new_worker()
         self._busy.append(pool)
         try:
             _submit(pool, order).result()

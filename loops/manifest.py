@@ -15,6 +15,8 @@ from typing import Any
 from loops.claims import SIGN
 
 MANIFEST = "manifest.json"
+SCRATCH = "scratch"
+"""A directory that a stage may keep in its draft for its own resuming; it is never part of the artifact."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,10 @@ def damage(directory: Path, manifest: Manifest, deep: bool) -> list[str]:
     Args:
         deep: read every file, and not only those that look touched.
     """
-    written = (directory / MANIFEST).stat().st_mtime_ns
+    try:
+        written = (directory / MANIFEST).stat().st_mtime_ns
+    except FileNotFoundError:
+        return [f"{MANIFEST} is gone"]
     found, sound = [], written
     for name, known in manifest.files.items():
         path = directory / name
@@ -88,10 +93,11 @@ def inventory(directory: Path) -> dict[str, dict[str, Any]]:
     Raises:
         ValueError: there is a link, and what an artifact holds must lie in the store.
     """
-    for path in directory.rglob("*"):
+    there = [path for path in directory.rglob("*") if SCRATCH not in path.relative_to(directory).parts]
+    for path in there:
         if path.is_symlink():
             raise ValueError(f"{path.relative_to(directory)} is a link to {os.readlink(path)}; an artifact holds none")
-    files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in (MANIFEST, SIGN))
+    files = sorted(path for path in there if path.is_file() and path.name not in (MANIFEST, SIGN))
     return {
         path.relative_to(directory).as_posix(): {"size": path.stat().st_size, "sha256": sha256(path)} for path in files
     }

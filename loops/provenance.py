@@ -45,6 +45,23 @@ def _gpus() -> list[str]:
     return [torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count())]
 
 
+def package_hash(kind: type) -> str:
+    """A hash of everything that may decide what a stage does: all modules of its package, and the versions of others.
+
+    A draft that other code began is not gone on with.
+    """
+    return _package_hash(kind.__module__.partition(".")[0])
+
+
+@cache
+def _package_hash(package: str) -> str:
+    whole = hashlib.sha256(repr(_versions()).encode())
+    for folder in sys.modules[package].__path__:
+        for file in sorted(Path(folder).rglob("*.py")):
+            whole.update(f"{file.relative_to(folder)}\n".encode() + file.read_bytes())
+    return whole.hexdigest()[:16]
+
+
 def _versions() -> dict[str, str]:
     installed = {}
     for package in PACKAGES:

@@ -190,7 +190,7 @@ class Runner:
         wanted = {self.run_dir / step.id: step.key for step in plan.steps}
         wanted |= {self.run_dir / "final" / name: step.key for name, step in plan.carried.items()}
         for link in self.run_dir.glob("*/*"):
-            if link.is_symlink() and os.path.basename(os.readlink(link)) != wanted.get(link):
+            if link.is_symlink() and link.name[0] != "." and os.path.basename(os.readlink(link)) != wanted.get(link):
                 link.unlink(missing_ok=True)
         for order in self.run_dir.glob("orders/*.json"):
             if order.stem.rpartition("-")[2] not in wanted.values():

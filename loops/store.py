@@ -8,6 +8,7 @@ those that were made is absent, and is replaced when it has been made again.
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,7 +17,7 @@ from pathlib import Path
 from loops import manifest
 from loops.claims import SIGN, claim
 from loops.errors import StepFailed
-from loops.manifest import MANIFEST, Manifest
+from loops.manifest import MANIFEST, SCRATCH, Manifest
 
 
 class Store:
@@ -43,8 +44,15 @@ class Store:
         return sorted(path.parent.name for path in self.root.glob(f"artifacts/*/*/{MANIFEST}"))
 
     def condemn(self, key: str) -> None:
-        """Make an artifact absent. Its files stay until it has been made again."""
+        """Make a damaged artifact absent. Its files stay until it has been made again."""
         (self.path(key) / MANIFEST).unlink(missing_ok=True)
+
+    def made_at(self, key: str) -> int | None:
+        """When the artifact was made, in nanoseconds; None if it is not there."""
+        try:
+            return (self.path(key) / MANIFEST).stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
 
     @contextmanager
     def claim(self, key: str, resumes: str | None = None) -> Iterator[Path | None]:
@@ -59,37 +67,42 @@ class Store:
             waited.
         """
         with claim(self.root / "drafts" / key, done=lambda: self.read(key) is not None) as draft:
-            if draft is not None:
-                if resumes is None or (draft / SIGN).read_text(encoding="utf-8") != resumes:
-                    _empty(draft)
+            if draft and (resumes is None or (draft / SIGN).read_text(encoding="utf-8") != resumes):
+                _empty(draft)
                 (draft / SIGN).write_text(resumes or "", encoding="utf-8")
             yield draft
 
     def commit(self, draft: Path, manifest: Manifest) -> None:
         """Make the draft an artifact. If another was quicker, its artifact stays and the draft is dropped.
 
+        The signs of life go on while files are flushed, and what a stage would resume from stays until the last moment:
+        a kill in between loses nothing.
+
         Raises:
             StepFailed: another process has taken the draft over, for this one gave no signs of life.
         """
         text = json.dumps(asdict(manifest), indent=1, allow_nan=False)
+        target, aside = self.path(manifest.key), self.root / "drafts" / f".{manifest.key}.{uuid.uuid4().hex[:8]}"
+        if (draft / SIGN).exists():
+            (draft / MANIFEST).write_text(text, encoding="utf-8")
+            _sync_tree(draft)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside.mkdir(parents=True)
         try:
             (draft / SIGN).unlink()
         except FileNotFoundError as gone:
+            aside.rmdir()
             raise StepFailed("this process seemed dead, so another one has taken the step over") from gone
-        _sync_tree(draft)
-        (draft / MANIFEST).write_text(text, encoding="utf-8")
-        _sync_tree(draft)
-        target = self.path(manifest.key)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        if (draft / SCRATCH).exists():
+            os.rename(draft / SCRATCH, aside / SCRATCH)
+        if self.read(manifest.key) is not None:
+            os.rename(draft, aside / "late")
+        else:
+            if target.exists():  # damaged, or what an interrupted deletion has left: no artifact
+                os.rename(target, aside / "damaged")
             os.rename(draft, target)
-        except OSError:
-            if self.read(manifest.key) is not None:
-                shutil.rmtree(draft)
-                return
-            shutil.rmtree(target)  # damaged, or what an interrupted deletion has left: no artifact
-            os.rename(draft, target)
-        _sync(target.parent)
+            _sync(target.parent)
+        shutil.rmtree(aside)
 
     def _look(self, key: str, deep: bool) -> tuple[Manifest | None, list[str]]:
         try:
@@ -110,8 +123,10 @@ def _empty(directory: Path) -> None:
 
 
 def _sync_tree(directory: Path) -> None:
+    """Flush all that becomes the artifact."""
     for path in [*directory.rglob("*"), directory]:
-        _sync(path)
+        if SCRATCH not in path.relative_to(directory).parts:
+            _sync(path)
 
 
 def _sync(path: Path) -> None:

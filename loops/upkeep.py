@@ -6,6 +6,7 @@ directory, and whoever deletes it gives its artifacts free.
 
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +35,9 @@ def verify(store: Store, runs: Path) -> bool:
     """
     names, keys, damaged = _names(runs), store.keys(), 0
     for key in track(keys, "reading", transient=True):
+        made_at = store.made_at(key)
         wrong = store.damage(key, deep=True)
-        if wrong:
+        if wrong and store.made_at(key) == made_at:
             damaged += 1
             say("\n".join(f"{store.path(key)}: {line}" for line in wrong))
             say(f"  the next run makes it again: {', '.join(names.get(key, ['no run needs it']))}")
@@ -49,17 +51,23 @@ def litter(store: Store, runs: Path) -> list[Litter]:
     needed = set(_names(runs)) | {_ordered(order) for order in runs.glob("*/orders/*.json")}
     found = [(path, path.name) for path in sorted(store.root.glob("artifacts/*/*"))]
     drafts = [path for path in sorted(store.root.glob("drafts/*")) if not _is_made(path)]
-    found += [(path, path.name) for path in drafts]
+    found += [(path, path.name if store.read(path.name) is None else "") for path in drafts]
     return [Litter(path=path, bytes=_bytes(path), what=_what(store, path)) for path, key in found if key not in needed]
 
 
-def remove(store: Store, found: list[Litter]) -> None:
-    """Remove it. An artifact is absent at once, and only then are its files deleted."""
+def remove(store: Store, runs: Path, found: list[Litter]) -> None:
+    """Remove it, unless a run has come to need it meanwhile. An artifact is absent at once, and only then are its files
+    deleted."""
+    still = {each.path for each in litter(store, runs)}
     for each in found:
-        aside = store.root / "drafts" / f".{each.path.name}.removed"
-        aside.parent.mkdir(exist_ok=True)
-        os.rename(each.path, aside)
-        shutil.rmtree(aside)
+        if each.path in still:
+            aside = store.root / "drafts" / f".{each.path.name}.{uuid.uuid4().hex[:8]}"
+            aside.parent.mkdir(exist_ok=True)
+            os.rename(each.path, aside)
+            if aside.is_dir() and not aside.is_symlink():
+                shutil.rmtree(aside)
+            else:
+                aside.unlink()
 
 
 def size(count: int) -> str:

@@ -9,7 +9,6 @@ A step's stderr (libraries' warnings, its traceback) goes to its log. Its stdout
 import json
 import math
 import os
-import shutil
 import sys
 import time
 import traceback
@@ -21,13 +20,10 @@ from typing import Any
 from loops.errors import StepFailed
 from loops.fingerprint import canonical, step_key
 from loops.manifest import Manifest, inventory
-from loops.provenance import code_hash, provenance
+from loops.provenance import code_hash, package_hash, provenance
 from loops.secrets import Hiding, hidden, sweep
 from loops.stage import Stage, build, signature
 from loops.store import Store
-
-SCRATCH = "scratch"
-"""A directory that a stage may keep in its draft for its own resuming; it is never part of the artifact."""
 
 
 def work(path: Path) -> None:
@@ -43,7 +39,7 @@ def work(path: Path) -> None:
     with stderr_to(log):
         try:
             stage = _stage(order)
-            resumes = code_hash(type(stage)) if getattr(stage, "RESUMES", False) else None
+            resumes = package_hash(type(stage)) if getattr(stage, "RESUMES", False) else None
             with store.claim(order["key"], resumes) as draft:
                 if draft is not None:
                     _make(order, stage, store, draft)
@@ -74,7 +70,6 @@ def _make(order: dict[str, Any], stage: Stage, store: Store, draft: Path) -> Non
     begun = time.monotonic()
     metrics = stage(**inputs, out=wanted.output(draft))
     seconds = time.monotonic() - begun
-    shutil.rmtree(draft / SCRATCH, ignore_errors=True)
     store.commit(
         draft,
         Manifest(

@@ -5,11 +5,12 @@ the last part, and a reader streams whatever there is of them.
 """
 
 import math
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
+
+from stages.durable import put
 
 Row = dict[str, Any]
 PART_ROWS = 4096
@@ -104,7 +105,7 @@ class Table(Artifact):
                 _check_finite(table, name, rows)
         draft = self.path / f".part-{index:05d}"
         parquet.write_table(table, draft, compression="zstd")
-        os.replace(draft, self._part(index))
+        put(draft, self._part(index))
 
     def has_part(self, index: int) -> bool:
         """Whether a part was written before an interruption."""
@@ -130,8 +131,7 @@ def _check_finite(table: Any, name: str, rows: list[Row]) -> None:
         which = ", ".join(f"{id} {wrong[id]!r}" for id in ("prompt_id", "sample") if id in wrong)
         raise ValueError(
             f"row {place} of the part ({which}): {name} is {wrong[name]}. "
-            "A number that is not finite is no label. Likely causes: a model whose weights or activations overflowed "
-            "(see the curve of its training), or a score that divides by zero"
+            "Likely causes: a model that overflowed (see the curve of its training), or a score that divides by zero"
         )
 
 

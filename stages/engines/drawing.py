@@ -51,12 +51,15 @@ def draw_each(
     words, stands in the place of one that fails again.
 
     Raises:
-        Exception: the engine's own, if more than a tenth fail: then it is not the conversations.
+        Exception: the engine's own, if more than a tenth of what was asked fails: then it is not the conversations.
     """
     requests = _requests(model, conversations, seeds)
     journal = Journal(kept, requests)
+    asked = sum(bool(journal.missing(request).seeds) for request in requests)
     try:
         return [*_drawn(engine, model, requests, sampling, journal)]
+    except OSError:  # a full disk or a lost connection is nobody's conversation
+        raise
     except Exception:
         found: list[list[Drawn] | str] = []
         for request in requests:
@@ -64,7 +67,7 @@ def draw_each(
                 found += _drawn(engine, model, [request], sampling, journal)
             except Exception as wrong:
                 found.append(f"{type(wrong).__name__}: {wrong}")
-                if sum(isinstance(one, str) for one in found) > max(1, len(requests) // 10):
+                if sum(isinstance(one, str) for one in found) > max(1, asked // 10):
                     raise
         return found
 

@@ -1,7 +1,7 @@
 """Answers as they end, written down for an attempt that is cut off.
 
 The one decision: an answer is known by its prompt and its seed, which determine it. So whatever an earlier attempt left
-is used where it is asked for again, however the work is divided now, and what nobody asks for any more is let go.
+is used where it is asked for again, however the work is divided now.
 """
 
 import hashlib
@@ -11,13 +11,16 @@ from pathlib import Path
 
 from stages.engines.engine import Request
 
+MANY = 4096
+"""So many answers that are not asked for are let go of: their parts have long been written."""
+
 
 class Journal:
     """A file with a line an answer. A line that was cut off in the middle is none.
 
     Args:
         folder: where it lies; a stage's ``out.scratch``.
-        requests: the answers that are wanted; of others nothing is kept.
+        requests: the answers that are wanted. Others are let go of when there are many.
     """
 
     def __init__(self, folder: Path, requests: Iterable[Request]) -> None:
@@ -25,7 +28,7 @@ class Journal:
         wanted = {_name(request.prompt, seed) for request in requests for seed in request.seeds}
         there = dict(_lines(self._path))
         self._known = {name: ids for name, ids in there.items() if name in wanted}
-        if len(self._known) < len(there):
+        if len(there) - len(self._known) > MANY:
             draft = self._path.with_suffix(".draft")
             draft.write_text("".join(_line(name, ids) for name, ids in self._known.items()), encoding="utf-8")
             draft.replace(self._path)

@@ -13,6 +13,7 @@ from math import ceil
 from typing import ClassVar
 
 from stages.artifacts import Model, Prompts, Row
+from stages.durable import put
 from stages.engines.drawing import draw
 from stages.engines.engine import Engine, Sampling
 from stages.generate.novelty import RULES, Novelty, broken_rule, first_task
@@ -98,7 +99,7 @@ class SelfInstruct:
             drawn = [one[0] for one in draw(self.engine, policy, conversations, each, self._sampling(), out.scratch)]
             draft = kept.with_suffix(".draft")
             draft.write_text(json.dumps([[answer.text, answer.ended] for answer in drawn]), encoding="utf-8")
-            draft.replace(kept)
+            put(draft, kept)
         texts: list[tuple[str, bool]] = [tuple(one) for one in json.loads(kept.read_text(encoding="utf-8"))]
         return texts
 

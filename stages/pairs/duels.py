@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import pvariance
 
 from stages.artifacts import Row
+from stages.durable import put
 
 SHARES = {"first": 1.0, "second": 0.0, "tie": 0.5}
 OUTCOMES = (*SHARES, "unread")
@@ -40,7 +41,7 @@ def keep(folder: Path, name: int, outcomes: Sequence[str]) -> None:
     """Keep the outcomes of one answer's duels for an attempt that is interrupted; whole or not at all."""
     draft = folder / f"duels-{name:016x}.draft"
     draft.write_text(json.dumps(outcomes), encoding="utf-8")
-    draft.replace(draft.with_suffix(".json"))
+    put(draft, draft.with_suffix(".json"))
 
 
 def counted(folder: Path) -> Counter[str]:

@@ -9,6 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from stages.durable import put
+
 WHOLE = "whole.json"
 
 
@@ -22,7 +24,8 @@ def last_whole(scratch: Path) -> str | None:
 
 
 def seal() -> Any:
-    """A callback that says of each checkpoint that it is whole, when the trainer has written it."""
+    """A callback that says of each checkpoint that it is whole, when the trainer has written it, and then removes those
+    before it. (The trainer would remove them first, and by the clock.)"""
     from transformers import TrainerCallback
 
     class Seal(TrainerCallback):  # type: ignore[misc]
@@ -30,7 +33,10 @@ def seal() -> Any:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             draft = folder / f".{WHOLE}"
             draft.write_text(json.dumps(_sizes(folder)), encoding="utf-8")
-            draft.replace(folder / WHOLE)
+            put(draft, folder / WHOLE)
+            for other in Path(args.output_dir).glob("checkpoint-*"):
+                if other != folder:
+                    shutil.rmtree(other)
 
     return Seal()
 

@@ -79,7 +79,6 @@ def arguments(kind: Any, settings: "Training", steps: int, scratch: Path, **more
         logging_nan_inf_filter=False,
         save_strategy="steps" if settings.execution.checkpoint_every < steps else "no",
         save_steps=settings.execution.checkpoint_every,
-        save_total_limit=1,
         report_to="none",
         disable_tqdm=True,
         train_sampling_strategy="sequential",

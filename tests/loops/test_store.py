@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from contextlib import suppress
 
 import pytest
 
@@ -83,6 +84,26 @@ def test_whoever_was_overtaken_can_commit_nothing_even_if_its_directory_came_to_
         with pytest.raises(StepFailed, match="seemed dead"):
             store.commit(draft, manifest(inventory(draft)))
     assert store.read(KEY) is None
+
+
+def test_what_a_stage_resumes_from_stays_until_the_commit_and_is_no_part_of_the_artifact(store, monkeypatch):
+    import loops.store
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt), store.claim(KEY, "code") as draft:
+        (draft / "scratch").mkdir()
+        (draft / "scratch" / "checkpoint").write_text("here")
+        (draft / "file").write_text("hello")
+        with monkeypatch.context() as broken:
+            broken.setattr(loops.store, "_sync_tree", killed)
+            store.commit(draft, manifest(inventory(draft)))
+    with store.claim(KEY, "code") as draft:
+        assert (draft / "scratch" / "checkpoint").read_text() == "here"
+        store.commit(draft, manifest(inventory(draft)))
+    assert sorted(path.name for path in store.path(KEY).iterdir()) == ["file", "manifest.json"]
+    assert list((store.root / "drafts").iterdir()) == []
 
 
 def test_a_metric_that_is_no_number_cannot_be_committed(store):

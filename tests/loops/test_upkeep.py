@@ -94,10 +94,25 @@ def test_gc_keeps_the_draft_of_a_step_that_a_run_has_begun_and_no_other(place):
     assert not (Path("store/drafts/0123456789abcdef")).exists()
 
 
-def test_without_runs_nothing_is_needed(place):
-    shutil.rmtree("runs")
-    main(["gc", "--yes"])
+def test_without_the_folder_of_runs_nothing_is_removed_because_all_would_seem_needless(place, capsys):
+    before = artifacts()
+    assert main(["gc", "--yes", "runs=elsewhere"]) == 1
+    assert "there is no elsewhere" in capsys.readouterr().err
+    shutil.rmtree("runs/toy")
+    assert main(["gc"]) == 0
+    assert artifacts() == before
+    assert main(["gc", "--yes"]) == 0
     assert artifacts() == set()
+
+
+def test_gc_removes_whatever_lies_in_the_stores_folders(place):
+    (Path("store/drafts") / "note.txt").write_text("hello")
+    (Path("store/artifacts/no")).mkdir()
+    (Path("store/artifacts/no") / "link").symlink_to(place)
+    assert main(["gc", "--yes"]) == 0
+    assert list(Path("store/drafts").iterdir()) == []
+    assert place.exists()
+    assert again() == []
 
 
 @pytest.mark.parametrize(
