@@ -33,7 +33,7 @@ from loops.store import Store
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    said = _parser().parse_args(arguments)
+    said = _parser().parse_intermixed_args(arguments)
     words: list[str] = said.words
     command, overrides = (words[0], words[1:]) if words and "=" not in words[0] else ("run", words)
     signal.signal(signal.SIGTERM, _interrupt)

@@ -120,7 +120,7 @@ def test_an_interrupted_run_says_so_and_goes_on(how, tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
     end = time.monotonic() + 60
-    while not list((tmp_path / "store/drafts").glob("*/*/half")):
+    while not list((tmp_path / "store/drafts").glob("[!.]*/*/half")):
         assert running.poll() is None, running.communicate()[1]
         assert time.monotonic() < end
         time.sleep(0.05)

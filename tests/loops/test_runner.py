@@ -160,7 +160,7 @@ if __name__ == "__main__":
 """
     (tmp_path / "main.py").write_text(script)
     runner = subprocess.Popen([sys.executable, str(tmp_path / "main.py")])
-    wait_for(lambda: list((tmp_path / "store/drafts").glob("*/*/half")))
+    wait_for(lambda: list((tmp_path / "store/drafts").glob("[!.]*/*/half")))
     children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(runner.pid)], capture_output=True, text=True)
     pids = [int(pid) for pid in children.stdout.split()]
     assert pids

@@ -191,7 +191,8 @@ def test_a_recipe_has_no_tags_by_which_a_path_would_be_no_text(plan, tag):
 @pytest.mark.parametrize("section", ["patience", "gate"])
 def test_a_recipe_chooses_no_class_where_the_class_is_ours(plan, outside, section):
     own = f"{section}: {{_target_: stages.sources.local.LocalPrompts, path: {outside}}}"
-    code, told = plan(recipe(CHUNK, f"sizes: {{x: '${{{section}.path}}'}}\n{own}"))
+    node = "{_target_: tests.loops.toys.Constant, value: 1}"
+    code, told = plan(recipe(node, f"sizes: {{x: '${{{section}.path}}'}}\n{own}"))
     assert code == 1
     assert f"{section} has no _target_" in told
 

@@ -62,6 +62,7 @@ def test_a_page_about_a_loop_is_kept_with_it_and_replaced_by_a_newer_one(tmp_pat
     run(tmp_path, uri)
     tracker = MLflow(uri=uri, experiment="test")
     page = tmp_path / "report.html"
+    capsys.readouterr()
     for text in ("old", "new"):
         page.write_text(text)
         tracker.keep(unroll(load(toy())).key, page)

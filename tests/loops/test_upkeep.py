@@ -85,6 +85,7 @@ def test_gc_shows_what_no_run_needs_and_removes_it_only_if_told(place, capsys):
 
 def test_gc_keeps_the_draft_of_a_step_that_a_run_has_begun_and_no_other(place):
     key = next(Path("runs/toy/orders").glob("*.json")).stem.rpartition("-")[2]
+    Store(Path("store")).condemn(key)
     for name in (key, "0123456789abcdef"):
         (Path("store/drafts") / name / "free").mkdir(parents=True)
     with Store(Path("store")).claim("fedcba9876543210") as held:
