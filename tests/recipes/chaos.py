@@ -179,7 +179,7 @@ def campaign(loop: Loop, faults: Iterable[Fault], undisturbed: dict[str, bytes])
     while not loop.whole:
         loop.end(loop.begin())
     assert artifacts(loop.store) == undisturbed
-    assert not list(loop.store.glob("drafts/[!.]*"))
+    assert not list(loop.store.glob("drafts/[!.]*/*")), "something is left in the making"
 
 
 def main(strikes: int = 100, seed: int = 0) -> None:
