@@ -17,8 +17,8 @@ def share(successes, count):
     return {"accuracy": p, "accuracy_se": math.sqrt(p * (1 - p) / count), "pairs": count}
 
 
-def run(tmp_path, *rounds, name="run", held_out="pairs"):
-    """A run whose probe measured this in each round; None where it has not finished."""
+def run(tmp_path, *rounds, name="run", held_out="pairs", kept=()):
+    """A run whose probe measured this in each round, None where it has not finished; ``kept`` is what a gate said."""
     reads = {"held_out": "setup/held_out"}
     steps = [
         Recorded(id=f"{n}/probe", node="probe", round=n, key=f"k{n}", kind="Report", stage={}, inputs=reads)
@@ -29,6 +29,10 @@ def run(tmp_path, *rounds, name="run", held_out="pairs"):
         for step, metrics in zip(steps, rounds, strict=True)
         if metrics is not None
     ]
+    for number, value in enumerate(kept, start=1):
+        step = Recorded(id=f"{number}/gate", node="gate", round=number, key="g", kind="Report", stage={}, inputs={})
+        verdict = {**share(990, 1000), "kept_incumbent": value}
+        steps, made = [*steps, step], [*made, Made(step=step, manifest=manifest("g", verdict), path=tmp_path)]
     told = {"words": [], "tracker": {}, "table": {}, "source": ""}
     pairs = {"id": "setup/held_out", "node": "held_out", "round": 0, "kind": "Pairs", "stage": {}, "inputs": {}}
     steps = [Recorded(key=held_out, **pairs), *steps]
@@ -122,14 +126,20 @@ def test_runs_that_were_measured_on_other_things_are_not_compared(tmp_path):
 
 
 def test_a_round_that_was_rolled_back_is_no_result(tmp_path):
-    good, bad = share(600, 1000), {**share(900, 1000), "kept_incumbent": 1.0}
-    kept = {**good, "kept_incumbent": 0.0}
-    first, second = verdicts(run(tmp_path, share(500, 1000), kept, bad))
+    start, good, bad = (share(solved, 1000) for solved in (500, 600, 900))
+    first, second = verdicts(run(tmp_path, start, good, bad, kept=(0.0, 1.0)))
     assert first.word == "better"
     assert "0.600" in first.sentence
     assert "after round 1" in first.sentence
     assert second.sentence == "Rolled back by the gate: round 2."
-    assert [each.word for each in verdicts(run(tmp_path, share(500, 1000), bad, bad))] == ["open"]
+    assert [each.word for each in verdicts(run(tmp_path, start, bad, bad, kept=(1.0, 1.0)))] == ["open"]
+
+
+def test_what_a_gate_repeats_is_no_measurement_of_its_own(tmp_path):
+    one, other = (
+        run(tmp_path, share(500, 1000), share(600, 1000), name=name, held_out=name, kept=(0.0,)) for name in ("a", "b")
+    )
+    assert [each.word for each in between(one, other)] == ["open"]
 
 
 @pytest.mark.parametrize(
