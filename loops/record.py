@@ -17,7 +17,7 @@ from typing import Any
 from loops.errors import RecipeError, nearest
 from loops.fingerprint import canonical
 from loops.plan import Plan
-from loops.secrets import hidden_in
+from loops.secrets import hidden
 from loops.stage import signature
 from loops.store import Store
 
@@ -123,7 +123,7 @@ def write(
     }
     place.mkdir(parents=True, exist_ok=True)
     draft = place / f".{FILE}.{os.getpid()}"
-    draft.write_text(json.dumps(hidden_in(record), indent=1, allow_nan=False), encoding="utf-8")
+    draft.write_text(hidden(json.dumps(record, indent=1, allow_nan=False)), encoding="utf-8")
     with suppress(RecipeError):  # none is there, or none that can be read
         if read(place).key != plan.key:
             os.replace(place / FILE, place / BEFORE)
