@@ -39,10 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     sys.excepthook = show
     try:
+        if said.yes and command != "gc":
+            raise RecipeError(f"--yes is for gc; {command} asks nothing")
         if command not in ("run", "plan"):
             return call(command, overrides, said.yes)
-        if said.yes:
-            raise RecipeError(f"--yes is for gc; {command} asks nothing")
         cfg = compose(overrides)
         plan, runner = _planned(cfg, overrides), _runner(cfg)
         runner.patience.check(plan)

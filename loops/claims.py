@@ -65,11 +65,9 @@ def claim(place: Path, done: Callable[[], bool]) -> Iterator[Path | None]:
 
 def living_maker(place: Path) -> bool:
     """Whether somebody makes this step, as far as can be seen at a glance."""
-    try:
-        there = [path.name for path in place.iterdir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return any(name.count(".") == 3 and not has_died(name) for name in there)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return any(is_maker(path.name) and not has_died(path.name) for path in place.iterdir())
+    return False
 
 
 def _hold(place: Path, done: Callable[[], bool]) -> Path | None:
@@ -112,7 +110,7 @@ def _drafts(place: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     for other in found:
-        if other.name != FREE and other.name.count(".") != 3:
+        if other.name != FREE and not is_maker(other.name):
             raise FileExistsError(f"{other} is no draft of ours; remove it")
     return found
 
@@ -163,6 +161,11 @@ def _time_of_change(sign: Path) -> int | None:
         return None
 
 
+def is_maker(name: str) -> bool:
+    """Whether it is a maker's name: machine, process, when that was begun, and a random part."""
+    return name.count(".") == 3
+
+
 def has_died(maker: str) -> bool:
     """Whether a maker of this machine is seen not to run any more; of others nothing can be seen."""
     machine, pid, begun, _ = maker.split(".")
@@ -177,10 +180,8 @@ def _begun(pid: int) -> str:
     if not Path("/proc/self/stat").exists():
         try:
             os.kill(pid, 0)
-        except ProcessLookupError:
-            return ""
-        except PermissionError:
-            return "runs"
+        except OSError as refused:
+            return "runs" if refused.errno == errno.EPERM else ""
         return "runs"
     try:
         state, *numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -113,8 +113,6 @@ def call(name: str, words: Sequence[str], yes: bool) -> int:
     if name not in COMMANDS:
         raise RecipeError(f"there is no command {name!r}{nearest(name, ['run', 'plan', *COMMANDS])}")
     command = COMMANDS[name]
-    if yes and name != "gc":
-        raise RecipeError(f"--yes is for gc; {name} asks nothing")
     placed = [word for word in words if "=" not in word]
     named = dict(word.split("=", 1) for word in words if "=" in word)
     for word in named:

@@ -108,18 +108,24 @@ class Console:
 
 
 def rounds_table(columns: Mapping[str, str], rows: Mapping[int, Mapping[str, float]]) -> Table:
-    """One row a round; a column without a single number is left out."""
+    """One row a round."""
+    labels, told = rounds_cells(columns, rows)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for label in ("round", *labels):
+        table.add_column(label, justify="right")
+    for number, cells in told.items():
+        table.add_row(str(number or "start"), *cells)
+    return table
+
+
+def rounds_cells(
+    columns: Mapping[str, str], rows: Mapping[int, Mapping[str, float]]
+) -> tuple[list[str], dict[int, list[str]]]:
+    """The columns' labels, and by round their cells; without a column or a round that has not a single number."""
     cells = {label: [filled(template, rows[number]) for number in sorted(rows)] for label, template in columns.items()}
     shown = {label: column for label, column in cells.items() if any(column)}
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("round", justify="right")
-    for label in shown:
-        table.add_column(label, justify="right")
-    for index, number in enumerate(sorted(rows)):
-        cellsof = [column[index] or "–" for column in shown.values()]
-        if any(cell != "–" for cell in cellsof):
-            table.add_row("start" if number == 0 else str(number), *cellsof)
-    return table
+    by_round = {number: [column[place] for column in shown.values()] for place, number in enumerate(sorted(rows))}
+    return list(shown), {number: [cell or "–" for cell in own] for number, own in by_round.items() if any(own)}
 
 
 def check_columns(columns: Mapping[str, Any]) -> None:

@@ -82,18 +82,13 @@ def before(record: Record, id: str) -> Record:
 def causes(one: Record, other: Record, id: str) -> dict[str, list[str]]:
     """By step, from the first on, what differs in itself among all that this step's key hangs on."""
     found: dict[str, list[str]] = {}
-
-    def visit(id: str) -> None:
+    waiting = [id]
+    while waiting:
+        id = waiting.pop()
         mine, theirs = one.step(id), other.step(id)
-        if id in found or mine.key == theirs.key:
-            return
-        found[id] = []
-        for name, source in mine.inputs.items():
-            if theirs.inputs.get(name) == source:
-                visit(source)
-        found[id] = own_differences(mine, theirs)
-
-    visit(id)
+        if id not in found and mine.key != theirs.key:
+            found[id] = own_differences(mine, theirs)
+            waiting += [source for name, source in mine.inputs.items() if theirs.inputs.get(name) == source]
     return {step.id: found[step.id] for step in one.steps if found.get(step.id)}
 
 

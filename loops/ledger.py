@@ -15,7 +15,7 @@ from typing import Any
 from loops.manifest import Manifest
 from loops.plan import Plan, Step
 from loops.provenance import provenance
-from loops.secrets import hidden, hidden_in
+from loops.secrets import hidden
 
 STOPPED = "stopped"
 """The tag that says why a loop ended early, or is empty."""
@@ -123,7 +123,7 @@ class Ledger:
         own = [Metric(name, value, ended, 0) for name, value in each.numbers.items()]
         fields = [Param(name, hidden(str(value))[:500]) for name, value in stage["fields"].items()]
         self._client.log_batch(run, [*own, *_curve(each.artifact / "curve.jsonl", ended)], fields[:100])
-        self._client.log_dict(run, hidden_in(asdict(each.manifest)), "manifest.json")
+        self._client.log_text(run, hidden(json.dumps(asdict(each.manifest), indent=1)), "manifest.json")
         if (each.artifact / "plots").is_dir():
             self._client.log_artifacts(run, str(each.artifact / "plots"), "plots")
         return run

@@ -192,6 +192,7 @@ class Runner:
         for link in self.run_dir.glob("*/*"):
             if link.is_symlink() and link.name[0] != "." and os.path.basename(os.readlink(link)) != wanted.get(link):
                 link.unlink(missing_ok=True)
+        keys = set(wanted.values())
         for order in self.run_dir.glob("orders/*.json"):
-            if order.stem.rpartition("-")[2] not in wanted.values():
+            if order.stem.rpartition("-")[2] not in keys:
                 order.unlink(missing_ok=True)

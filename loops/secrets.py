@@ -10,10 +10,9 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 from urllib.parse import quote
 
 NAMED = re.compile(r"TOKEN(?!IZ)|KEY(?!BOARD|MAP)|SECRET|PASSWORD|PASSWD|CREDENTIAL", flags=re.IGNORECASE)
@@ -21,6 +20,9 @@ SHORTEST = 8
 """A shorter value is a word that would be found everywhere."""
 IN_URL = re.compile(r"(?<=://)[^/\s@:]*:[^/\s@]*@")
 SAID = re.compile(r"(.*(?:api_?key|token|secret|password|credentials?))=(.*)", flags=re.IGNORECASE | re.DOTALL)
+
+UNSAFE = re.compile(r"[^\w.+@-]")
+"""What a name may have that JSON or a terminal would read as more than a name."""
 
 
 def secrets() -> Iterator[tuple[str, str]]:
@@ -30,7 +32,7 @@ def secrets() -> Iterator[tuple[str, str]]:
     """
     held = [(name, value) for name, value in os.environ.items() if NAMED.search(name)]
     held += [(match[1], match[2]) for match in map(SAID.fullmatch, sys.argv) if match]
-    texts = [(name, text.strip()) for name, value in held for text in {value, *value.splitlines()}]
+    texts = [(UNSAFE.sub("_", name), text.strip()) for name, value in held for text in {value, *value.splitlines()}]
     for name, text in sorted(texts, key=lambda one: -len(one[1])):
         if len(text) >= SHORTEST and not os.path.exists(text):
             yield name, text
@@ -42,15 +44,6 @@ def hidden(text: str) -> str:
         for spelled in {value, json.dumps(value)[1:-1], repr(value)[1:-1], quote(value, safe="")}:
             text = text.replace(spelled, f"<{name}>")
     return IN_URL.sub("<hidden>@", text)
-
-
-def hidden_in(value: Any) -> Any:
-    """Plain JSON without secrets, in names and values."""
-    if isinstance(value, str):
-        return hidden(value)
-    if isinstance(value, Mapping):
-        return {hidden(str(name)): hidden_in(item) for name, item in value.items()}
-    return [hidden_in(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

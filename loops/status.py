@@ -12,7 +12,7 @@ from statistics import fmean
 
 from rich.table import Table
 
-from loops.claims import PATIENCE, SIGN, living_maker
+from loops.claims import PATIENCE, SIGN, is_maker, living_maker
 from loops.console import say
 from loops.plain import duration, lay_out, plain
 from loops.record import Record, Recorded
@@ -104,7 +104,7 @@ def _unfinished(record: Record, step: Recorded, drafts: Path, ready: bool) -> St
         return Standing(step=step, state="running", seconds=seconds, why=_silence(drafts))
     if begun is None:
         return Standing(step=step, state="next" if ready else "waiting")
-    died = drafts.is_dir() and any(draft.name.count(".") == 3 for draft in drafts.iterdir())
+    died = drafts.is_dir() and any(is_maker(draft.name) for draft in drafts.iterdir())
     why = "" if died else _last_error(record.file(step, "logs", ".log"))
     return Standing(step=step, state="failed" if why else "interrupted", why=why)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from loops.claims import has_died, living_maker
+from loops.claims import has_died, is_maker, living_maker
 from loops.console import say
 from loops.store import Store
 
@@ -95,7 +95,7 @@ def _ordered(order: Path) -> str:
 def _is_made(draft: Path) -> bool:
     """Whether somebody who lives writes there, be it only to begin (``.maker``)."""
     maker = draft.name.removeprefix(".")
-    return living_maker(draft) or (draft.name.startswith(".") and maker.count(".") == 3 and not has_died(maker))
+    return living_maker(draft) or (draft.name.startswith(".") and is_maker(maker) and not has_died(maker))
 
 
 def _what(store: Store, path: Path) -> str:

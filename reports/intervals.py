@@ -8,8 +8,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-Z = 1.959964
-"""The normal quantile of a two-sided 95%."""
+from stages.evaluate.interval import Z, wilson
+
 ENDS = ("_se", "_low", "_high")
 
 
@@ -43,16 +43,9 @@ def measured(metrics: Mapping[str, float], name: str) -> Measured:
     if 0 < value < 1 and error > 0:
         count = value * (1 - value) / error**2
         if abs(count - round(count)) < 1e-6 * count:
-            return wilson(value, count)
+            low, high = wilson(value, round(count))
+            return Measured(value=value, low=low, high=high)
     return Measured(value=value, low=value - Z * error, high=value + Z * error)
-
-
-def wilson(share: float, count: float) -> Measured:
-    """Wilson's score interval of a share of ``count`` (Wilson, 1927)."""
-    middle = share + Z**2 / (2 * count)
-    half = Z * math.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
-    whole = 1 + Z**2 / count
-    return Measured(value=share, low=(middle - half) / whole, high=(middle + half) / whole)
 
 
 def difference(before: Measured, after: Measured) -> Measured:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from loops.console import filled
+from loops.console import rounds_cells
 from reports.intervals import ENDS, measured
 from reports.seen import Seen, training_curve
 from reports.svg import Line, Point, lines
@@ -40,13 +40,8 @@ class Chart:
 
 def closing(run: Seen) -> Grid:
     """The table that the run ends with, from the columns of its configuration."""
-    rounds = run.record.metrics()
-    cells = {
-        name: [filled(text, rounds[number]) for number in sorted(rounds)] for name, text in run.record.table.items()
-    }
-    shown = {name: column for name, column in cells.items() if any(column)}
-    rows = [[_round(number), *(c[place] or "–" for c in shown.values())] for place, number in enumerate(sorted(rounds))]
-    return Grid(head=["", *shown], rows=[row for row in rows if set(row[1:]) != {"–"}])
+    labels, told = rounds_cells(run.record.table, run.record.metrics())
+    return Grid(head=["", *labels], rows=[[_round(number), *cells] for number, cells in told.items()])
 
 
 def lost(run: Seen) -> Grid:

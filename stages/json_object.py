@@ -32,14 +32,19 @@ def _json(said: str) -> Any:
     """What the JSON says; None if it is none, says a name twice, is nested too deep (RecursionError), or has too long a
     number."""
     try:
-        return json.loads(said, object_pairs_hook=_each_once)
+        return json.loads(said, object_pairs_hook=each_once)
     except (ValueError, RecursionError):
         return None
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these names and values, for ``json.loads(..., object_pairs_hook=each_once)``.
+
+    Raises:
+        ValueError: a name occurs twice, of which all values but the last would be lost.
+    """
     if len(found := dict(pairs)) < len(pairs):
-        raise ValueError("a name stands there twice")
+        raise ValueError(f"a name occurs twice among {', '.join(name for name, _ in pairs)}")
     return found
 
 

@@ -58,13 +58,15 @@ def draw_each(
     asked = sum(bool(journal.missing(request).seeds) for request in requests)
     try:
         return [*_drawn(engine, model, requests, sampling, journal)]
-    except OSError:  # a full disk or a lost connection is nobody's conversation
+    except OSError:  # a full disk or a lost connection is nobody's conversation, here as below
         raise
     except Exception:
         found: list[list[Drawn] | str] = []
         for request in requests:
             try:
                 found += _drawn(engine, model, [request], sampling, journal)
+            except OSError:
+                raise
             except Exception as wrong:
                 found.append(f"{type(wrong).__name__}: {wrong}")
                 if sum(isinstance(one, str) for one in found) > max(1, asked // 10):

@@ -4,15 +4,16 @@ The one decision: a tie and a score that could not be had are neither agreement 
 apart, because a judge that says little and one that is wrong need different cures.
 """
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from typing import ClassVar
 
-from stages.artifacts import Report, Row, Scores
-from stages.evaluate.interval import with_interval
+from stages.artifacts import Report, Scores
+from stages.evaluate.interval import standard_error, with_interval
+from stages.evaluate.two_answers import preference, two_answers
+
+VERDICTS = {None: "unscored", 0.5: "tied", 1.0: "agreeing", 0.0: "disagreeing"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,19 +32,15 @@ class Agreement:
         Raises:
             ValueError: the rows are not two answers a pair.
         """
-        rows = scores.rows(["prompt_id", "sample", "score", "score_noise"])
         verdicts, given = Counter[str](), Counter[float]()
-        for prompt, answers in groupby(rows, key=lambda row: row["prompt_id"]):
-            both = list(answers)
-            if [row["sample"] for row in both] != [0, 1]:
-                raise ValueError(f"{prompt} has not the two answers of a pair; what is scored must be BothAnswers")
-            verdicts[_verdict(*both)] += 1
+        for both in two_answers(scores, [], "BothAnswers"):
+            verdicts[VERDICTS[preference(*both)]] += 1
             given.update(row["score"] for row in both if row["score"] is not None)
         pairs, decided = verdicts.total(), verdicts["agreeing"] + verdicts["disagreeing"]
         share = verdicts["agreeing"] / decided if decided else None
         report = {
             **({"agreement": None} if share is None else with_interval("agreement", share, decided)),
-            "agreement_se": None if share is None else math.sqrt(share * (1 - share) / decided),
+            "agreement_se": None if share is None else standard_error(share, decided),
             "tied": verdicts["tied"] / max(1, pairs),
             "unscored": verdicts["unscored"] / max(1, pairs),
             "saturation": max(given.values()) / given.total() if given else None,
@@ -51,12 +48,3 @@ class Agreement:
         }
         out.write(report)
         return {name: value for name, value in report.items() if value is not None}
-
-
-def _verdict(chosen: Row, rejected: Row) -> str:
-    if chosen["score"] is None or rejected["score"] is None:
-        return "unscored"
-    gap = chosen["score"] - rejected["score"]
-    if abs(gap) <= (chosen["score_noise"] or 0.0):
-        return "tied"
-    return "agreeing" if gap > 0 else "disagreeing"

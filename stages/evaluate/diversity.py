@@ -19,11 +19,12 @@ def distinct(answers: Sequence[Answer], n: int) -> float:
     return len(set(grams)) / len(grams) if grams else 0.0
 
 
-def self_bleu(answers: Sequence[Answer]) -> float:
+def self_bleu(answers: Sequence[Answer]) -> float | None:
     """Self-BLEU-4: mean BLEU of each answer with all others as its references, in [0, 1]; 1 where all are the same
     (Zhu et al., 2018, arXiv 1802.01886). Counts of 0 are smoothed to 0.1 (method 1 of Chen and Cherry, 2014).
 
-    Answers of fewer tokens than BLEU's longest n-gram have no BLEU and are left out; 0 where fewer than two are left.
+    Answers of fewer tokens than BLEU's longest n-gram have no BLEU and are left out; None where fewer than two are
+    left.
     """
     from statistics import fmean
 
@@ -31,7 +32,7 @@ def self_bleu(answers: Sequence[Answer]) -> float:
 
     long = [list(answer) for answer in answers if len(answer) >= ORDER]
     if len(long) < 2:
-        return 0.0
+        return None
     smooth = SmoothingFunction().method1
     others = ([*long[:place], *long[place + 1 :]] for place in range(len(long)))
     return fmean(sentence_bleu(rest, own, smoothing_function=smooth) for own, rest in zip(long, others, strict=True))

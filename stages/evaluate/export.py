@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from stages.artifacts import AnswerFile, Completions, Row
+from stages.by_prompt import by_prompt
 from stages.seeds import derive
 
 
@@ -113,12 +114,7 @@ class ArenaHard(Export):
 
 
 def _by_question(answers: Completions) -> dict[str, Row]:
-    rows: dict[str, Row] = {}
-    for row in answers.rows(["prompt_id", "prompt", "completion", "finish_reason"]):
-        if row["prompt_id"] in rows:
-            raise ValueError(f"question {row['prompt_id']!r} was answered more than once; sample with n: 1")
-        rows[row["prompt_id"]] = row
-    return rows
+    return by_prompt(answers, ["prompt_id", "prompt", "completion", "finish_reason"], "the model")
 
 
 def _write_lines(model_name: str, lines: list[dict[str, Any]], out: AnswerFile) -> None:

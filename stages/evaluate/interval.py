@@ -27,6 +27,11 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     return max(0.0, low), min(1.0, high)
 
 
+def standard_error(share: float, n: int) -> float:
+    """√(p(1−p)/n) of a share p of n independent outcomes."""
+    return math.sqrt(share * (1 - share) / n)
+
+
 def with_interval(name: str, share: float, n: int) -> dict[str, float]:
     """The share under this name, and its interval under ``name_low`` and ``name_high``."""
     low, high = wilson(share, n)

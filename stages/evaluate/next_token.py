@@ -41,7 +41,9 @@ def next_token(
                 sums += spread(logits_of(now, own), logits_of(before, old), top).sum(dim=1).double().cpu()
             tokens += len(hidden[0])
             bar.update(len(batch))
-    means = (sums / max(1, tokens)).tolist()
+    if not tokens:
+        raise ValueError("none of the answers has a token, so there is no next one to look at")
+    means = (sums / tokens).tolist()
     return dict(zip(("entropy", "top_mass", "kl_to_start"), means, strict=True))
 
 

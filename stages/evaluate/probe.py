@@ -3,7 +3,6 @@
 The one decision: a loop is judged by data that it never trains on and by labels that it did not give itself.
 """
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from statistics import fmean
 from typing import ClassVar
 
 from stages.artifacts import Completions, Model, Pairs, Report
-from stages.evaluate.interval import with_interval
+from stages.evaluate.interval import standard_error, with_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +65,7 @@ class Probe:
 def _share(gaps: Sequence[float], name: str) -> Mapping[str, float]:
     """Share of positive gaps, a tie counting as half a success, with its standard error."""
     share = fmean(1.0 if gap > 0 else 0.5 if gap == 0 else 0.0 for gap in gaps)
-    return {name: share, f"{name}_se": math.sqrt(share * (1 - share) / len(gaps))}
+    return {name: share, f"{name}_se": standard_error(share, len(gaps))}
 
 
 def _answered(answers: Completions) -> Mapping[str, float]:

@@ -4,7 +4,6 @@ The one decision: n is fixed. Every task counts, and one whose answer was cut of
 not come to look better by rambling where it does not know. ``unscored`` says how many those are.
 """
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -13,7 +12,8 @@ from statistics import fmean
 from typing import ClassVar
 
 from stages.artifacts import Report, Scores, Tasks
-from stages.evaluate.interval import with_interval
+from stages.by_prompt import by_prompt
+from stages.evaluate.interval import standard_error, with_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +30,8 @@ class Solved:
             ValueError: a task has no answer, or more than one, or two kinds of task could not be told apart.
         """
         kinds = _kinds(tasks)
-        verdicts: dict[str, float | None] = {}
-        for row in scores.rows(["prompt_id", "score"]):
-            if row["prompt_id"] in verdicts:
-                raise ValueError(f"task {row['prompt_id']!r} was answered more than once; sample with n: 1")
-            verdicts[row["prompt_id"]] = row["score"]
+        answers = by_prompt(scores, ["prompt_id", "score"], "the model")
+        verdicts: dict[str, float | None] = {prompt_id: row["score"] for prompt_id, row in answers.items()}
         if lacking := kinds.keys() ^ verdicts.keys():
             raise ValueError(f"{len(lacking)} tasks have no answer, or answers no task, such as {min(lacking)!r}")
         by_kind: dict[str, list[bool]] = defaultdict(list)
@@ -43,7 +40,7 @@ class Solved:
         every = [right for solved in by_kind.values() for right in solved]
         report = {
             **with_interval("accuracy", fmean(every), len(every)),
-            "accuracy_se": math.sqrt(fmean(every) * (1 - fmean(every)) / len(every)),
+            "accuracy_se": standard_error(fmean(every), len(every)),
             "tasks": float(len(every)),
             "unscored": sum(score is None for score in verdicts.values()) / len(every),
         }

@@ -5,14 +5,14 @@ because answers that cannot be judged (cut off, over-long) are not a random part
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from statistics import fmean
 from typing import ClassVar
 
-from stages.artifacts import Report, Row, Scores
+from stages.artifacts import Report, Scores
 from stages.evaluate.length_control import minimal_length_controlled, raw
+from stages.evaluate.two_answers import preference, two_answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +44,13 @@ class WinRate:
         """
         preferences, longer, reasons = list[float](), list[float](), Counter[str]()
         lengths: tuple[list[int], list[int]] = ([], [])
-        for rows in _prompts(scores):
-            unscored = [row["null_reason"] or "unscored" for row in rows if row["score"] is None]
-            if unscored:
-                reasons[unscored[0]] += 1
+        for rows in two_answers(scores, ["completion", "null_reason"], "SideBySide"):
+            preferred = preference(*rows)
+            if preferred is None:
+                reasons[next(row["null_reason"] or "unscored" for row in rows if row["score"] is None)] += 1
                 continue
             candidate, baseline = (len(row["completion"][0]["content"]) for row in rows)
-            preferences.append(_preference(*rows))
+            preferences.append(preferred)
             longer.append(candidate - baseline)
             lengths[0].append(candidate)
             lengths[1].append(baseline)
@@ -89,22 +89,3 @@ def _rates(preferences: list[float], longer: list[float]) -> dict[str, float | N
         "minimal_length_controlled_low": controlled.low if controlled else None,
         "minimal_length_controlled_high": controlled.high if controlled else None,
     }
-
-
-def _prompts(scores: Scores) -> Iterator[list[Row]]:
-    """The two rows of each prompt, the candidate's first."""
-    columns = ["prompt_id", "sample", "completion", "score", "score_noise", "null_reason"]
-    for prompt_id, answers in groupby(scores.rows(columns), key=lambda row: row["prompt_id"]):
-        rows = list(answers)
-        if [row["sample"] for row in rows] != [0, 1]:
-            raise ValueError(
-                f"prompt {prompt_id!r} has not two answers side by side; what is scored must be SideBySide"
-            )
-        yield rows
-
-
-def _preference(candidate: Row, baseline: Row) -> float:
-    gap: float = candidate["score"] - baseline["score"]
-    if abs(gap) <= max(candidate["score_noise"] or 0.0, baseline["score_noise"] or 0.0):
-        return 0.5
-    return 1.0 if gap > 0 else 0.0

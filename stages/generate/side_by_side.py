@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from stages.artifacts import Completions, Row
+from stages.by_prompt import by_prompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,21 +24,12 @@ class SideBySide:
         Raises:
             ValueError: the two did not answer the same prompts, once each.
         """
-        theirs = _by_prompt(baseline, "baseline")
-        ours = _by_prompt(candidate, "candidate")
+        theirs = by_prompt(baseline, [*Completions.COLUMNS], "the baseline")
+        ours = by_prompt(candidate, [*Completions.COLUMNS], "the candidate")
         for name, lacking in (("baseline", ours.keys() - theirs.keys()), ("candidate", theirs.keys() - ours.keys())):
             if lacking:
                 raise ValueError(f"the {name} has no answer to {len(lacking)} prompts, such as {min(lacking)!r}")
         return {"answers": out.write(row for own in ours.values() for row in _both(own, theirs[own["prompt_id"]]))}
-
-
-def _by_prompt(answers: Completions, whose: str) -> dict[str, Row]:
-    rows: dict[str, Row] = {}
-    for row in answers.rows(list(Completions.COLUMNS)):
-        if row["prompt_id"] in rows:
-            raise ValueError(f"the {whose} answered prompt {row['prompt_id']!r} more than once; sample with n: 1")
-        rows[row["prompt_id"]] = row
-    return rows
 
 
 def _both(candidate: Row, baseline: Row) -> Iterator[Row]:

@@ -65,7 +65,7 @@ class ImplicitReward:
 
         write_parts(out, completions.rows(), scored, size=PART, what="scoring", total=len(completions))
         told = summary(out, "implicit reward log π − log ρ (nats)")
-        if told["scored"] and not any(row["score"] for row in out.rows(["score"])):
+        if told["scored"] and told["score_mean"] == told["score_std"] == 0:
             raise ValueError("every score is exactly 0: policy and reference have the same weights")
         return {**told, "noise": noise}
 

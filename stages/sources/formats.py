@@ -8,8 +8,8 @@ import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from stages.json_object import each_once
 from stages.sources.rows import Numbered
 
 
@@ -19,20 +19,13 @@ def _jsonl(path: Path) -> list[Numbered]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line, object_pairs_hook=_object)
+            row = json.loads(line, object_pairs_hook=each_once)
         except (ValueError, RecursionError) as wrong:
             raise ValueError(f"{path}, row {number}: expected a JSON object, but {str(wrong)[:200]}") from wrong
         if not isinstance(row, dict):
             raise ValueError(f"{path}, row {number}: expected a JSON object, got {line.strip()[:60]}")
         rows.append((number, row))
     return rows
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise ValueError(f"a name occurs twice among {', '.join(name for name, _ in pairs)}")
-    return made
 
 
 def _parquet(path: Path) -> list[Numbered]:

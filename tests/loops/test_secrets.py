@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from loops.secrets import Hiding, hidden, hidden_in, sweep
+from loops.secrets import Hiding, hidden, sweep
 
 ROOT = Path(__file__).parents[2]
 PLANTED = {
@@ -139,10 +139,9 @@ def test_what_is_hidden_and_what_is_left(monkeypatch, tmp_path):
     text = f"x0123456789-and-morey 0123456789 abc harmless-value {tmp_path} abcdefgh 96969696 A_NAME_X"
     shown = f"x<LONGER_SECRET>y <SOME_SECRET> abc harmless-value {tmp_path} <a.token> 96969696 A_NAME_X"
     assert hidden(text) == shown
-    assert hidden_in({"0123456789": [text, 3, None], "b": ("0123456789",)}) == {
-        "<SOME_SECRET>": [shown, 3, None],
-        "b": ["<SOME_SECRET>"],
-    }
+    monkeypatch.setattr(sys, "argv", ["selfloop", 'a["x"].token=abcdefgh'])
+    told = {"0123456789": ["abcdefgh", 3, None], "b": "0123456789"}
+    assert json.loads(hidden(json.dumps(told))) == {"<SOME_SECRET>": ["<a__x__.token>", 3, None], "b": "<SOME_SECRET>"}
     monkeypatch.setenv("TOKENIZER_NAME", "some/tokenizer")
     monkeypatch.setenv("PRIVATE_KEY", "-----BEGIN-----\nfirstlineofthekey\nsecondlineofit\n")
     assert hidden("some/tokenizer\n| secondlineofit, firstlineofthekey") == (

@@ -6,9 +6,10 @@ import pytest
 
 from loops.manifest import Manifest
 from loops.record import Record, Recorded
-from reports.intervals import Measured, difference, measured, wilson
+from reports.intervals import Measured, difference, measured
 from reports.seen import Made, Seen
 from reports.verdict import between, verdicts
+from stages.evaluate.interval import wilson
 
 
 def share(successes, count):
@@ -45,13 +46,12 @@ def manifest(key, metrics):
 
 
 def test_wilsons_interval_is_the_textbooks():
-    found = wilson(0.8, 10)
-    assert (found.low, found.high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert wilson(0.8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
 
 
 def test_the_difference_of_two_shares_is_newcombes():
     """56/70 against 48/80, of his table II: 0.0524 to 0.3339."""
-    found = difference(wilson(48 / 80, 80), wilson(56 / 70, 70))
+    found = difference(measured(share(48, 80), "accuracy"), measured(share(56, 70), "accuracy"))
     assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=1e-4)
 
 
@@ -85,7 +85,7 @@ def test_a_large_rise_is_better_and_a_large_fall_worse(tmp_path):
 @pytest.mark.parametrize("count", range(501, 600, 7))
 def test_better_is_said_exactly_where_the_interval_excludes_zero(tmp_path, count):
     (verdict,) = verdicts(run(tmp_path, share(500, 1000), share(count, 1000)))
-    gap = difference(wilson(0.5, 1000), wilson(count / 1000, 1000))
+    gap = difference(measured(share(500, 1000), "accuracy"), measured(share(count, 1000), "accuracy"))
     assert (verdict.word == "better") == (gap.low > 0)
 
 

@@ -29,7 +29,7 @@ def test_self_bleu_of_two_answers_is_what_a_hand_comes_to():
 def test_self_bleu_is_1_where_all_answers_are_the_same_and_0_where_nothing_is_shared():
     assert self_bleu([[1, 2, 3, 4, 5]] * 3) == pytest.approx(1)
     assert self_bleu([[1, 2, 3, 4], [5, 6, 7, 8]]) == 0
-    assert self_bleu([[1, 2, 3, 4], [5]]) == 0, "an answer that is too short has no BLEU"
+    assert self_bleu([[1, 2, 3, 4], [5]]) is None, "an answer that is too short has no BLEU"
 
 
 def test_entropy_mass_and_kl_are_what_a_hand_comes_to():
@@ -78,7 +78,7 @@ def test_a_models_numbers_are_those_of_its_own_logits_whatever_the_batch(answers
 def monitor(artifact, policy, start, answers, start_answers):
     out = artifact(Report)
     told = Monitor()(policy=policy, start=start, answers=answers, start_answers=start_answers, out=out)
-    assert out.read() == told
+    assert {name: value for name, value in out.read().items() if value is not None} == told
     return told
 
 
