@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from benchmarks.measure import RESULTS, table
 
-ALL = ("limits", "score", "generate", "generate_vllm", "train", "growth", "loop")
+ALL = ("limits", "score", "generate", "generate_vllm", "train", "growth", "loop", "verified")
 
 
 def main() -> None:
