@@ -8,11 +8,10 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from loops.errors import StepFailed
@@ -22,6 +21,7 @@ from loops.plan import Plan, Step
 from loops.secrets import sweep
 from loops.store import Store
 from loops.tracker import Tracker
+from loops.waiting import Waiting
 
 
 @dataclass
@@ -32,6 +32,7 @@ class Runner:
         store, executor, trackers: where finished steps lie, where steps run, and who is told of them.
         run_dir: where the run's links, orders and logs go.
         patience: when it stops early.
+        foreseen: by key, what was foreseen of a step; its manifest keeps it beside what the step took.
     """
 
     store: Store
@@ -39,6 +40,7 @@ class Runner:
     trackers: Sequence[Tracker]
     run_dir: Path
     patience: Patience = field(default_factory=Patience)
+    foreseen: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def missing(self, steps: Iterable[Step]) -> list[Step]:
         """Those of the steps that have no artifact yet, each key once."""
@@ -82,14 +84,14 @@ class Runner:
     def _run_missing(self, plan: Plan, missing: set[str], done: set[str]) -> None:
         """Keep the executor busy until nothing is missing or a step has failed."""
         places = plan.places()
-        waiting = {key: steps[0] for key, steps in places.items() if key in missing}
+        waiting = Waiting({key: steps[0] for key, steps in places.items() if key in missing}, done)
         running: dict[Future[None], Step] = {}
         failures: list[StepFailed] = []
         with ThreadPoolExecutor(self.executor.workers) as threads:
             try:
-                while waiting or running:
+                while True:
                     if not failures:
-                        self._submit_ready(waiting, done, running, threads)
+                        self._submit_ready(waiting, running, threads)
                     if not running:
                         break
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -100,7 +102,7 @@ class Runner:
                         elif failure is not None:
                             raise failure
                         else:
-                            done.add(step.key)
+                            waiting.finished(step.key)
                             for same in places[step.key]:
                                 self._tell_finished(same, cached=same is not step)
             except BaseException:
@@ -109,14 +111,9 @@ class Runner:
         if failures:
             raise StepFailed("\n".join(map(str, failures)))
 
-    def _submit_ready(
-        self, waiting: dict[str, Step], done: set[str], running: dict[Future[None], Step], threads: ThreadPoolExecutor
-    ) -> None:
-        """Take from what waits as many steps as the executor has room for, the first ones whose inputs are there."""
-        allowed = filter(self.patience.allows, waiting.values())
-        ready = (step for step in allowed if all(source.key in done for source in step.inputs.values()))
-        for step in list(islice(ready, self.executor.workers - len(running))):
-            del waiting[step.key]
+    def _submit_ready(self, waiting: Waiting, running: dict[Future[None], Step], threads: ThreadPoolExecutor) -> None:
+        """Begin as many steps as the executor has room for."""
+        for step in waiting.take(self.executor.workers - len(running), self.patience.allows):
             for tracker in self.trackers:
                 tracker.started(step)
             running[self._start(self._order(step), threads)] = step
@@ -152,6 +149,7 @@ class Runner:
             "inputs": {name: source.key for name, source in step.inputs.items()},
             "store": str(self.store.root.resolve()),
             "log": str(self._log(step).resolve()),
+            "foreseen": dict(self.foreseen.get(step.key, {})),
         }
         path = self.run_dir / "orders" / f"{step.id.replace('/', '-')}-{step.key}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
