@@ -20,6 +20,7 @@ from loops.commands import COMMANDS, call
 from loops.compose import compose, resolved, section
 from loops.console import Console, check_columns, plan_lines, say
 from loops.errors import LoopError, RecipeError
+from loops.forecast import Forecast, forecast
 from loops.gated import gated
 from loops.plan import Plan, unroll
 from loops.recipe import check_name, load
@@ -46,10 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cfg = compose(overrides)
         plan, runner = _planned(cfg, overrides), _runner(cfg)
         runner.patience.check(plan)
+        ahead = _forecast(cfg, plan, runner)
         if command == "plan":
-            say("\n".join(plan_lines(plan, runner.store)))
+            say("\n".join(plan_lines(ahead)))
+            ahead.check()
         else:
-            _run(cfg, plan, runner, overrides)
+            _run(cfg, ahead, runner, overrides)
     except LoopError as refused:
         print(hidden(f"{type(refused).__name__}: {refused}"), file=sys.stderr)
         return 1 if isinstance(refused, RecipeError) else 2
@@ -87,14 +90,25 @@ def _runner(cfg: DictConfig) -> Runner:
     )
 
 
-def _run(cfg: DictConfig, plan: Plan, runner: Runner, overrides: Sequence[str]) -> None:
-    missing = runner.missing(plan.steps)
+def _forecast(cfg: DictConfig, plan: Plan, runner: Runner) -> Forecast:
+    memory = resolved(cfg, "device_memory")
+    if memory is not None and (isinstance(memory, bool) or not isinstance(memory, int | float) or memory <= 0):
+        raise RecipeError(f"device_memory: expected GB of a device, or null for this machine's, got {memory!r}")
+    return forecast(plan, runner.store, getattr(runner.executor, "here", False), memory)
+
+
+def _run(cfg: DictConfig, ahead: Forecast, runner: Runner, overrides: Sequence[str]) -> None:
+    plan, missing = ahead.plan, ahead.to_run
+    ahead.check()
+    runner.foreseen = ahead.foreseen
     if missing:
         say(f"{plan.name}: {len(plan.steps)} steps, {len(missing)} to run\n")
-        say("\n".join(plan_lines(plan, runner.store)) + "\n")
+        say("\n".join(plan_lines(ahead)) + "\n")
     tracker, table = section(cfg, "tracker"), section(cfg, "table")
     record.write(runner.run_dir, plan, runner.store, words=overrides, tracker=tracker, table=table)
     runner.run(plan)
+    if missing and (told := forecast(plan, runner.store, here=False, device_memory=None).behind()):
+        say("\n".join(["", *told]))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,6 +15,7 @@ from loops import show as steps
 from loops import status as progress
 from loops.console import say
 from loops.errors import RecipeError, nearest
+from loops.plain import size
 from loops.store import Store
 
 
@@ -59,8 +60,8 @@ def gc(yes: bool, store: str = "store", runs: str = "runs") -> None:
     if not Path(runs).is_dir():
         raise RecipeError(f"there is no {runs}, so nothing would be needed; say runs=DIRECTORY")
     found = upkeep.litter(opened, Path(runs))
-    say("".join(f"{upkeep.size(each.bytes):>8}  {each.path}  {each.what}\n" for each in found), end="")
-    whole = f"{upkeep.size(sum(each.bytes for each in found))} in {len(found)} places that no run in {runs} needs"
+    say("".join(f"{size(each.bytes):>8}  {each.path}  {each.what}\n" for each in found), end="")
+    whole = f"{size(sum(each.bytes for each in found))} in {len(found)} places that no run in {runs} needs"
     say(whole if found else f"nothing to remove: every artifact is needed by a run in {runs}")
     if found and (yes or (sys.stdin.isatty() and input("remove them? [y/N] ").strip().lower() == "y")):
         upkeep.remove(opened, Path(runs), found)

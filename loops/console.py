@@ -15,6 +15,7 @@ from typing import Any
 from rich.table import Table
 
 from loops.errors import RecipeError
+from loops.forecast import HEADER, Forecast
 from loops.manifest import Manifest
 from loops.plain import lay_out
 from loops.plan import Plan, Step
@@ -23,20 +24,24 @@ from loops.secrets import hidden
 from loops.store import Store
 
 
-def plan_lines(plan: Plan, store: Store) -> list[str]:
-    """A line a step: its name, its key, its state and its stage; then what the states mean that need words."""
+def plan_lines(forecast: Forecast) -> list[str]:
+    """A line a step: its name, its key, its state, its stage and its cost; then what the states mean that need words,
+    and what all of it costs."""
+    plan, store, costs = forecast.plan, forecast.store, forecast.cells()
     wide = max((len(step.id) for step in plan.steps), default=0)
+    broad = max((len(type(step.stage).__name__) for step in plan.steps), default=0)
     states = {step: _state(step, store) for step in plan.steps}
-    lines = [
-        f"{step.id:<{wide}}  {step.key}  {state:<5}  {type(step.stage).__name__}" for step, state in states.items()
-    ]
+    lines = [f"{'step':<{wide}}  {'key':<16}  {'state':<5}  {'stage':<{broad}}  {HEADER}"]
+    for step, state in states.items():
+        stage = type(step.stage).__name__
+        lines.append(f"{step.id:<{wide}}  {step.key}  {state:<5}  {stage:<{broad}}  {costs[step.key]}")
     if "have*" in states.values():
         lines.append("have*: the stage's code has changed since; bump its VERSION to make it again")
     if "run!" in states.values():
         lines.append("run!: it was made, but its files are damaged:")
     for step in (step for step, state in states.items() if state == "run!"):
         lines += [f"  {store.path(step.key)}: {wrong}" for wrong in store.damage(step.key)]
-    return lines
+    return [*lines, *forecast.lines()]
 
 
 def _state(step: Step, store: Store) -> str:

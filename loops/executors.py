@@ -34,6 +34,8 @@ class Inline:
     """In this process, one at a time. For debugging, notebooks and tests."""
 
     workers: ClassVar[int] = 1
+    here: ClassVar[bool] = True
+    """Steps run on this machine, so what cannot fit into it is refused while planning."""
 
     def run(self, order: Path) -> None:
         """Carry out the order here."""
@@ -51,6 +53,8 @@ class Local:
         workers: how many steps may run at once.
         environment: set for the workers where the user has not set it, such as the allocator's settings.
     """
+
+    here: ClassVar[bool] = True
 
     workers: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)

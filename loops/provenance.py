@@ -5,11 +5,13 @@ import inspect
 import platform
 import subprocess
 import sys
+from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from loops import machine
 from loops.secrets import hidden
 
 PACKAGES = ("torch", "transformers", "trl", "vllm", "datasets", "accelerate", "peft", "hydra-core", "mlflow", "pyarrow")
@@ -18,6 +20,14 @@ PACKAGES = ("torch", "transformers", "trl", "vllm", "datasets", "accelerate", "p
 def provenance() -> dict[str, Any]:
     """What this process runs on, as plain JSON; ``gpus`` are those that it sees, none without torch."""
     return {**_constant(), "gpus": _gpus()}
+
+
+def runs_on(stage: object) -> dict[str, str]:
+    """What a stage's time depends on beside its fields: the kind of machine, and what those of its fields name that say
+    where and how fast, such as an engine."""
+    named = {field.name: getattr(stage, field.name) for field in fields(stage) if not field.compare}  # type: ignore[arg-type]
+    chosen = {name: type(value).__qualname__ for name, value in named.items() if is_dataclass(value)}
+    return {**chosen, "machine": machine.name()}
 
 
 @cache

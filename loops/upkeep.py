@@ -70,15 +70,6 @@ def remove(store: Store, runs: Path, found: list[Litter]) -> None:
                 aside.unlink()
 
 
-def size(count: int) -> str:
-    """Bytes as a person reads them."""
-    value, units = float(count), iter(("B", "kB", "MB", "GB"))
-    unit = next(units)
-    while value >= 1000 and unit != "GB":
-        value, unit = value / 1000, next(units)
-    return f"{value:.3g} {unit}"
-
-
 def _names(runs: Path) -> dict[str, list[str]]:
     """By key, what the runs call it."""
     names: dict[str, list[str]] = {}

@@ -19,8 +19,9 @@ from typing import Any
 
 from loops.errors import StepFailed
 from loops.fingerprint import canonical, step_key
+from loops.machine import peak
 from loops.manifest import Manifest, inventory
-from loops.provenance import code_hash, package_hash, provenance
+from loops.provenance import code_hash, package_hash, provenance, runs_on
 from loops.secrets import Hiding, hidden, sweep
 from loops.stage import Stage, build, signature
 from loops.store import Store
@@ -68,8 +69,11 @@ def _make(order: dict[str, Any], stage: Stage, store: Store, draft: Path) -> Non
             raise ValueError(f"its input {name} is damaged: {store.path(key)}: {wrong}. The next run makes it again")
     inputs = {name: wanted.inputs[name](store.path(key)) for name, key in order["inputs"].items()}
     begun = time.monotonic()
-    metrics = stage(**inputs, out=wanted.output(draft))
+    with peak() as memory:
+        metrics = stage(**inputs, out=wanted.output(draft))
+        taken = memory()
     seconds = time.monotonic() - begun
+    foreseen = {"foreseen": order.get("foreseen", {}), "runs_on": runs_on(stage), "memory": taken}
     store.commit(
         draft,
         Manifest(
@@ -78,7 +82,7 @@ def _make(order: dict[str, Any], stage: Stage, store: Store, draft: Path) -> Non
             inputs=order["inputs"],
             metrics=_finite(metrics),
             seconds=round(seconds, 3),
-            provenance={**provenance(), "code": code_hash(type(stage))},
+            provenance={**provenance(), **foreseen, "code": code_hash(type(stage))},
             files=inventory(draft),
         ),
     )

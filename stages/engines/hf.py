@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from stages.artifacts import Model
 from stages.engines.engine import Answer, Request, Sampling
+from stages.engines.memory import decoding
+from stages.foreseen import Size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,10 @@ class HF:
     def __post_init__(self) -> None:
         if self.rows < 1:
             raise ValueError(f"rows must be at least 1, not {self.rows}")
+
+    def memory_of(self, model: Size, length: float) -> tuple[float, float]:
+        """Bytes to decode answers of so many tokens, prompts included: about, and for certain."""
+        return model.bytes + decoding(model, self.rows, length), model.bytes
 
     def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> Iterator[Answer]:
         """See Engine.generate."""

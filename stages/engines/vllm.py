@@ -13,6 +13,8 @@ from typing import Any
 
 from stages.artifacts import Model
 from stages.engines.engine import Answer, Request, Sampling
+from stages.engines.memory import decoding
+from stages.foreseen import Size
 from stages.progress import progress
 
 
@@ -43,6 +45,11 @@ class VLLM:
             raise ValueError(f"memory is a share of the device's, in (0, 1], not {self.memory}")
         if find_spec("vllm") is None:
             raise ValueError("vLLM is not installed in this environment: say `make setup-vllm`, or take engine=hf")
+
+    def memory_of(self, model: Size, length: float) -> tuple[float, float]:
+        """Bytes to decode answers of so many tokens, prompts included: about, and for certain. vLLM itself takes its
+        share of a GPU, whatever it needs."""
+        return model.bytes + decoding(model, self.rows, length), model.bytes
 
     def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> Iterator[Answer]:
         """See Engine.generate. An answer is cut off, too, where prompt and answer fill the context."""

@@ -9,11 +9,12 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from stages.artifacts import HANDED_ON, Model, Report
+from stages.foreseen import Foreseen, Size
 
 OWN = {"manifest.json", "curve.jsonl", "plots", HANDED_ON}
 """What belongs to the step that made a model and not to the model. Whoever shares the manifest would overwrite it."""
@@ -24,6 +25,10 @@ class Keep:
     """The incumbent if the verdict's ``kept_incumbent`` is 1, else the candidate."""
 
     VERSION: ClassVar[int] = 1
+
+    def foresee(self, *, verdict: Size, candidate: Size, incumbent: Size) -> Foreseen:
+        """Links to a model's files, which take no room."""
+        return Foreseen(size=replace(candidate, bytes=0.0))
 
     def __call__(self, *, verdict: Report, candidate: Model, incumbent: Model, out: Model) -> Mapping[str, float]:
         """One of the two, whole."""

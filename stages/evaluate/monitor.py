@@ -10,8 +10,10 @@ from statistics import fmean
 from typing import ClassVar
 
 from stages.artifacts import Completions, Model, Report, Row
+from stages.engines.memory import passing
 from stages.evaluate.diversity import Answer, distinct, self_bleu
 from stages.evaluate.next_token import next_token
+from stages.foreseen import Foreseen, Size, passed
 
 ORDERS = (1, 2, 3)
 
@@ -37,6 +39,11 @@ class Monitor:
     def __post_init__(self) -> None:
         if self.top < 1 or self.batch_tokens < 1:
             raise ValueError("top and batch_tokens must be at least 1")
+
+    def foresee(self, *, policy: Size, start: Size, answers: Size, start_answers: Size) -> Foreseen:
+        """Each answer passed through both models."""
+        memory = passing(policy, self.batch_tokens)
+        return passed(answers, policy, start, answers=answers.rows, memory=memory, size=Size())
 
     def __call__(
         self, *, policy: Model, start: Model, answers: Completions, start_answers: Completions, out: Report

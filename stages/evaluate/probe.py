@@ -10,7 +10,9 @@ from statistics import fmean
 from typing import ClassVar
 
 from stages.artifacts import Completions, Model, Pairs, Report
+from stages.engines.memory import passing
 from stages.evaluate.interval import standard_error, with_interval
+from stages.foreseen import Foreseen, Size, passed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,11 @@ class Probe:
 
     max_tokens: int = 4096
     batch_tokens: int = field(default=4096, compare=False)
+
+    def foresee(self, *, policy: Size, held_out: Size, answers: Size) -> Foreseen:
+        """Both answers of each held-out pair passed."""
+        memory = passing(policy, self.batch_tokens)
+        return passed(held_out, policy, answers=2 * held_out.rows, memory=memory, size=Size())
 
     def __call__(self, *, policy: Model, held_out: Pairs, answers: Completions, out: Report) -> Mapping[str, float]:
         """Compare the policy with the base, which is the model whose log-probs the held-out pairs carry (LogProbs).

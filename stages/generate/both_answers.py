@@ -5,10 +5,11 @@ to be called, and cannot know that it is being examined.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from stages.artifacts import Completions, Pairs, Row
+from stages.foreseen import Foreseen, Size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,10 @@ class BothAnswers:
     """
 
     VERSION: ClassVar[int] = 1
+
+    def foresee(self, *, pairs: Size) -> Foreseen:
+        """Two rows a pair."""
+        return Foreseen(size=replace(pairs, rows=2 * pairs.rows, prompts=pairs.rows))
 
     def __call__(self, *, pairs: Pairs, out: Completions) -> Mapping[str, float]:
         """Two rows a pair, in order. Each pair is a prompt of its own: its id begins with the pair's place.

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from stages.artifacts import Prompts, Row, Table
 from stages.conversation import conversation_key
+from stages.foreseen import Foreseen, Size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,11 @@ class Chunk:
             raise ValueError(f"sizes and number must be at least 1, not {self.sizes} and {self.number}")
         if isinstance(self.sizes, list) and self.number > len(self.sizes):
             raise ValueError(f"round {self.number} has no chunk: sizes names {len(self.sizes)}")
+
+    def foresee(self, *, prompts: Size, known: Size) -> Foreseen:
+        """The round's prompts."""
+        _, size = self._place()
+        return Foreseen(size=Size(rows=size, prompts=size, prompt=prompts.prompt))
 
     def __call__(self, *, prompts: Prompts, known: Table, out: Prompts) -> Mapping[str, float]:
         """The chunk, in the pool's order, without prompts that ``known`` has (seed pairs, seed instructions).

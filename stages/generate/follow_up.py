@@ -5,10 +5,11 @@ would have said.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from stages.artifacts import Completions, Prompts
+from stages.foreseen import Foreseen, Size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +17,10 @@ class FollowUp:
     """Conversations of the first question, the model's answer, and the next question."""
 
     VERSION: ClassVar[int] = 1
+
+    def foresee(self, *, answers: Size, questions: Size) -> Foreseen:
+        """The first question, its answer and the next question."""
+        return Foreseen(size=replace(questions, prompt=answers.prompt + answers.answer + questions.prompt))
 
     def __call__(self, *, answers: Completions, questions: Prompts, out: Prompts) -> Mapping[str, float]:
         """One row an answer, under its prompt's id.

@@ -12,6 +12,8 @@ from typing import ClassVar
 from stages.artifacts import Completions, Model, Prompts, Row
 from stages.engines.drawing import draw
 from stages.engines.engine import Engine, Sampling
+from stages.engines.memory import generated
+from stages.foreseen import Foreseen, Size
 from stages.parts import waves, write_parts
 from stages.seeds import derive
 
@@ -49,6 +51,12 @@ class Sample:
 
     def _sampling(self) -> Sampling:
         return Sampling(temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens)
+
+    def foresee(self, *, prompts: Size, policy: Size) -> Foreseen:
+        """n answers a prompt, none longer than ``max_new_tokens``."""
+        rows, answer = prompts.rows * self.n, float(self.max_new_tokens)
+        size = Size(rows=rows, prompts=prompts.rows, prompt=prompts.prompt, answer=answer, at_most=True)
+        return generated(self.engine, policy, rows=rows, prompt=prompts.prompt, answer=answer, size=size)
 
     def __call__(self, *, prompts: Prompts, policy: Model, out: Completions) -> Mapping[str, float]:
         """One row an answer, in the prompts' order.

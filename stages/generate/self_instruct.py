@@ -16,6 +16,8 @@ from stages.artifacts import Model, Prompts, Row
 from stages.durable import put
 from stages.engines.drawing import draw
 from stages.engines.engine import Engine, Sampling
+from stages.engines.memory import generated
+from stages.foreseen import Foreseen, Size, largest
 from stages.generate.novelty import RULES, Novelty, broken_rule, first_task
 from stages.progress import progress
 from stages.seeds import derive
@@ -60,6 +62,14 @@ class SelfInstruct:
             raise ValueError("n, seeds_shown and tries must be at least 1 and invented_shown at least 0")
         if not 0 < self.novelty <= 1 or self._sampling().temperature == 0:
             raise ValueError("novelty must be in (0, 1], and temperature above 0, or every try would be the same")
+
+    def foresee(self, *, seeds: Size, pool: Size, policy: Size) -> Foreseen:
+        """n new prompts, each asked for ``tries`` times at most."""
+        length, rows = float(self.max_new_tokens), pool.rows + self.n
+        size = Size(rows=rows, prompts=rows, prompt=largest(length, pool.prompt))
+        shown = (self.seeds_shown + self.invented_shown) * largest(length, seeds.prompt)
+        asked = float(WAVE * ceil(self.tries * self.n / WAVE))
+        return generated(self.engine, policy, rows=asked, prompt=shown, answer=length, size=size)
 
     def __call__(self, *, seeds: Prompts, pool: Prompts, policy: Model, out: Prompts) -> Mapping[str, float]:
         """The pool with n new prompts behind it. Those of the pool that are no seeds are earlier inventions.

@@ -5,11 +5,12 @@ that a win rate is always over all of the prompts.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from stages.artifacts import Completions, Row
 from stages.by_prompt import by_prompt
+from stages.foreseen import Foreseen, Size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,10 @@ class SideBySide:
     """Sample 0 is the candidate's answer to a prompt, sample 1 the baseline's. What scores them never sees which."""
 
     VERSION: ClassVar[int] = 1
+
+    def foresee(self, *, candidate: Size, baseline: Size) -> Foreseen:
+        """Two rows a prompt."""
+        return Foreseen(size=replace(candidate, rows=2 * candidate.rows, prompts=candidate.rows))
 
     def __call__(self, *, candidate: Completions, baseline: Completions, out: Completions) -> Mapping[str, float]:
         """Two rows a prompt, in the candidate's order.

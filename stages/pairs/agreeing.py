@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from stages.artifacts import Pairs, Row, Scores
+from stages.foreseen import Foreseen, Size
 
 SIDES = ("chosen", "rejected")
 
@@ -30,6 +31,10 @@ class Agreeing:
     def __post_init__(self) -> None:
         if self.above < 0:
             raise ValueError(f"above must be at least 0, not {self.above}")
+
+    def foresee(self, *, pairs: Size, scores: Size) -> Foreseen:
+        """At most all of them."""
+        return Foreseen(size=pairs)
 
     def __call__(self, *, pairs: Pairs, scores: Scores, out: Pairs) -> Mapping[str, float]:
         """The agreeing pairs in order, as the first scorer made them.

@@ -6,11 +6,13 @@ states and means nothing by itself.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import ClassVar
 
 from stages.artifacts import Model, Pairs
+from stages.engines.memory import passing
+from stages.foreseen import Foreseen, Size, passed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,12 @@ class CHES:
     def __post_init__(self) -> None:
         if not 0 < self.keep <= 1:
             raise ValueError(f"keep is a share of the pairs, in (0, 1], not {self.keep}")
+
+    def foresee(self, *, pairs: Size, policy: Size) -> Foreseen:
+        """Both answers of each pair passed, and a share of the pairs kept."""
+        rows, memory = pairs.rows * self.keep, passing(policy, self.batch_tokens)
+        size = replace(pairs, rows=rows, prompts=rows)
+        return passed(pairs, policy, answers=2 * pairs.rows, memory=memory, size=size)
 
     def __call__(self, *, pairs: Pairs, policy: Model, out: Pairs) -> Mapping[str, float]:
         """The kept pairs in order, with their token ids; at least one.

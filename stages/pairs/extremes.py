@@ -6,10 +6,11 @@ is dropped and counted before anything is chosen, and a prompt with too few left
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from stages.artifacts import Pairs, Scores
+from stages.foreseen import Foreseen, Size
 from stages.pairs.length import Unit, balancing_penalty, best_and_worst, mean_gap
 from stages.pairs.pairing import report, write_pairs
 from stages.pairs.validity import Miner
@@ -37,6 +38,10 @@ class Extremes(Miner):
         super().__post_init__()
         if self.length_penalty != "balance" and self.length_penalty < 0:
             raise ValueError(f"length_penalty must be at least 0 or 'balance', not {self.length_penalty}")
+
+    def foresee(self, *, scores: Size) -> Foreseen:
+        """At most a pair a prompt."""
+        return Foreseen(size=replace(scores, rows=scores.prompts))
 
     def __call__(self, *, scores: Scores, out: Pairs) -> Mapping[str, float]:
         """One pair a prompt, in the scores' order.

@@ -2,12 +2,13 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from typing import ClassVar
 
 from stages.artifacts import Pairs
+from stages.foreseen import Foreseen, Size, at_most
 from stages.seeds import derive
 
 
@@ -29,6 +30,11 @@ class Joined:
     def __post_init__(self) -> None:
         if not 0 < self.most < 1:
             raise ValueError(f"most is a share of the result, in (0, 1), not {self.most}")
+
+    def foresee(self, *, pairs: Size, more: Size) -> Foreseen:
+        """All pairs, and at most the share of the others."""
+        rows = pairs.rows + at_most(pairs.rows * self.most / (1 - self.most), more.rows)
+        return Foreseen(size=replace(pairs, rows=rows, prompts=rows))
 
     def __call__(self, *, pairs: Pairs, more: Pairs, out: Pairs) -> Mapping[str, float]:
         """Each in the order of its source.

@@ -7,6 +7,8 @@ from statistics import fmean
 from typing import ClassVar
 
 from stages.artifacts import Model, Pairs
+from stages.engines.memory import passing
+from stages.foreseen import Foreseen, Size, passed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,10 @@ class LogProbs:
 
     max_tokens: int = 4096
     batch_tokens: int = field(default=4096, compare=False)
+
+    def foresee(self, *, pairs: Size, model: Size) -> Foreseen:
+        """Both answers of each pair passed."""
+        return passed(pairs, model, answers=2 * pairs.rows, memory=passing(model, self.batch_tokens))
 
     def __call__(self, *, pairs: Pairs, model: Model, out: Pairs) -> Mapping[str, float]:
         """Every pair that can be rendered, in order.

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import ClassVar
 
 from stages.artifacts import Pairs
+from stages.foreseen import Foreseen, Size
 
 BY_SOURCE = {"self": (0.1, 1.0), "outside": (0.0, 0.5)}
 """Without a window: of self-labels the least certain tenth is dropped, of labels from outside the smaller half kept."""
@@ -32,6 +33,10 @@ class Margin:
     def __post_init__(self) -> None:
         if self.window is not None and not 0 <= self.window[0] < self.window[1] <= 1:
             raise ValueError(f"window must be (from, to) with 0 <= from < to <= 1, not {self.window}")
+
+    def foresee(self, *, pairs: Size) -> Foreseen:
+        """At most all of them."""
+        return Foreseen(size=pairs)
 
     def __call__(self, *, pairs: Pairs, out: Pairs) -> Mapping[str, float]:
         """The kept pairs in order.

@@ -7,14 +7,17 @@ say in its place counts for nobody.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, groupby
+from math import nan
 from pathlib import Path
 from typing import ClassVar
 
 from stages.artifacts import Model, Pairs, Row, Scores
 from stages.engines.drawing import draw
 from stages.engines.engine import Engine, Sampling
+from stages.engines.memory import generated
 from stages.engines.quote import check_template, filled, transcript
 from stages.engines.verdict import read_label, without_verdict
+from stages.foreseen import Foreseen, Size
 from stages.pairs.bradley_terry import ratings
 from stages.pairs.duels import OUTCOMES, SHARES, counted, keep, most_disputed, winner
 from stages.parts import waves, write_parts
@@ -57,6 +60,12 @@ class MetaJudge:
         if "Winner:" not in self.question:
             raise ValueError("the prompt must ask for a line 'Winner: A' or 'Winner: B'")
         self._sampling()
+
+    def foresee(self, *, scores: Size, judge: Size) -> Foreseen:
+        """At most a pair a prompt; how many judgements are compared is not known before there are some."""
+        asked, words = scores.prompt + scores.answer, float(self.max_new_tokens)
+        size = Size(rows=scores.prompts, prompts=scores.prompts, prompt=asked)
+        return generated(self.engine, judge, rows=nan, prompt=asked, answer=words, size=size)
 
     def __call__(self, *, scores: Scores, judge: Model, out: Pairs) -> Mapping[str, float]:
         """At most one pair a prompt, in the scores' order; possibly none at all."""

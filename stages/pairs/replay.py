@@ -2,15 +2,16 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from hashlib import blake2b
 from itertools import chain
-from math import floor
+from math import floor, isnan, nan
 from typing import ClassVar
 
 from stages.artifacts import Pairs
 from stages.conversation import conversation_key
+from stages.foreseen import Foreseen, Size, largest
 from stages.seeds import derive
 
 
@@ -33,6 +34,14 @@ class Replay:
     def __post_init__(self) -> None:
         if not 0 <= self.offline < 1:
             raise ValueError(f"offline is the share of offline pairs, in [0, 1), not {self.offline}")
+
+    def foresee(self, *, mined: Size, pool: Size) -> Foreseen:
+        """As many as there are if nothing has been dropped, with the longer answers of the two."""
+        if isnan(mined.rows + pool.rows):
+            return Foreseen(size=replace(mined, rows=nan, prompts=nan))
+        rows = float(sum(shares(int(pool.rows), int(mined.rows), self.offline)))
+        answer = largest(mined.answer, pool.answer)
+        return Foreseen(size=replace(mined, rows=rows, prompts=rows, answer=answer))
 
     def __call__(self, *, mined: Pairs, pool: Pairs, out: Pairs) -> Mapping[str, float]:
         """Mined pairs first, then offline ones, each in the order of its source.

@@ -5,10 +5,11 @@ The one decision: without length control this is Self-Rewarding's rule, the high
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from stages.artifacts import Pairs, Scores
+from stages.foreseen import Foreseen, Size
 from stages.pairs.candidates import Candidates, Picks
 from stages.pairs.pairing import report, write_pairs
 from stages.pairs.validity import Miner
@@ -33,6 +34,10 @@ class Tiers(Miner):
         super().__post_init__()
         if not 0 <= self.length_control < 0.5:
             raise ValueError(f"length_control must be in [0, 0.5), or the tiers meet, not {self.length_control}")
+
+    def foresee(self, *, scores: Size) -> Foreseen:
+        """At most a pair a prompt."""
+        return Foreseen(size=replace(scores, rows=scores.prompts))
 
     def __call__(self, *, scores: Scores, out: Pairs) -> Mapping[str, float]:
         """One pair a prompt, in the scores' order.

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from stages.artifacts import Completions, Message, RewardModel, Row, Scores
+from stages.engines.memory import passing
 from stages.engines.quote import without_control
+from stages.foreseen import Foreseen, Size, passed
 from stages.parts import write_parts
 from stages.score.summary import summary
 
@@ -32,6 +34,10 @@ class External:
     max_tokens: int = 4096
     floor: float = 0.2
     batch_tokens: int = field(default=4096, compare=False)
+
+    def foresee(self, *, completions: Size, reward: Size) -> Foreseen:
+        """Each answer read once."""
+        return passed(completions, reward, answers=completions.rows, memory=passing(reward, self.batch_tokens))
 
     def __call__(self, *, completions: Completions, reward: RewardModel, out: Scores) -> Mapping[str, float]:
         """Scores in the order of the completions. Cut-off answers have none."""

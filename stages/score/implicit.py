@@ -11,6 +11,8 @@ from itertools import islice
 from typing import Any, ClassVar, Literal
 
 from stages.artifacts import Completions, Model, Row, Scores
+from stages.engines.memory import passing
+from stages.foreseen import Foreseen, Size, passed
 from stages.parts import write_parts
 from stages.score.summary import label_source, summary
 
@@ -42,6 +44,11 @@ class ImplicitReward:
     def __post_init__(self) -> None:
         if self.max_tokens < 2 or self.batch_tokens < 1:
             raise ValueError("max_tokens must be at least 2 and batch_tokens at least 1")
+
+    def foresee(self, *, completions: Size, policy: Size, reference: Size) -> Foreseen:
+        """Each answer passed through both models."""
+        memory = passing(policy, self.batch_tokens)
+        return passed(completions, policy, reference, answers=completions.rows, memory=memory)
 
     def __call__(
         self, *, completions: Completions, policy: Model, reference: Model, out: Scores

@@ -14,8 +14,10 @@ from typing import ClassVar
 from stages.artifacts import Completions, Message, Model, Row, Scores
 from stages.engines.drawing import Drawn, draw_each
 from stages.engines.engine import Engine, Sampling
+from stages.engines.memory import generated
 from stages.engines.quote import check_template, filled, transcript
 from stages.engines.verdict import Verdict, read_score
+from stages.foreseen import Foreseen, Size
 from stages.parts import waves, write_parts
 from stages.score.summary import label_source, summary
 from stages.seeds import derive
@@ -66,6 +68,12 @@ class Judge:
             raise ValueError(f"lowest must be below highest, not {self.lowest} and {self.highest}")
         if self._sampling().temperature == 0 and self.votes > 1:
             raise ValueError(f"greedy judging (temperature 0) gives {self.votes} equal votes; say votes: 1 or raise it")
+
+    def foresee(self, *, completions: Size, judge: Size) -> Foreseen:
+        """So many votes an answer, none longer than ``max_new_tokens``; that the rubric is read too is left out."""
+        asked, words = completions.prompt + completions.answer, float(self.max_new_tokens)
+        rows = completions.rows * self.votes
+        return generated(self.engine, judge, rows=rows, prompt=asked, answer=words, size=completions)
 
     def __call__(self, *, completions: Completions, judge: Model, out: Scores) -> Mapping[str, float]:
         """Scores in the order of the completions. Cut-off answers are not judged and have none.

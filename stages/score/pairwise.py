@@ -12,7 +12,9 @@ from statistics import fmean
 from typing import ClassVar, Literal
 
 from stages.artifacts import Completions, Model, Row, Scores
+from stages.engines.memory import passing
 from stages.engines.quote import check_template, filled, transcript
+from stages.foreseen import Foreseen, Size, passed
 from stages.parts import write_parts
 from stages.score.summary import label_source, summary
 
@@ -55,6 +57,11 @@ class Pairwise:
         check_template(self.question, "question", "first", "second")
         if set(self.first) & set(self.second) or not self.first or not self.second:
             raise ValueError("first and second must each have a spelling, and none in common")
+
+    def foresee(self, *, completions: Size, judge: Size) -> Foreseen:
+        """Every two answers of a prompt, both of them read in both orders."""
+        read = completions.rows * (completions.each - 1) * 2
+        return passed(completions, judge, answers=read, memory=passing(judge, self.batch_tokens))
 
     def __call__(self, *, completions: Completions, judge: Model, out: Scores) -> Mapping[str, float]:
         """Scores in the order of the completions. Cut-off answers are not compared and have none."""

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from stages.artifacts import Completions, Message, Row, Scores, Tasks
 from stages.checkers import Check, checker
+from stages.foreseen import Foreseen, Size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,10 @@ class Verifiable:
     """
 
     VERSION: ClassVar[int] = 1
+
+    def foresee(self, *, completions: Size, tasks: Size) -> Foreseen:
+        """The same rows."""
+        return Foreseen(size=completions)
 
     def __call__(self, *, completions: Completions, tasks: Tasks, out: Scores) -> Mapping[str, float]:
         """Scores in the order of the completions. ``right`` is the share of the scored answers, ``divided`` that of the

@@ -11,7 +11,9 @@ from statistics import fmean
 from typing import ClassVar
 
 from stages.artifacts import Completions, Model, Row, Scores
+from stages.engines.memory import passing
 from stages.engines.quote import check_template, filled, transcript
+from stages.foreseen import Foreseen, Size, passed
 from stages.parts import write_parts
 from stages.score.summary import label_source, summary
 
@@ -46,6 +48,10 @@ class YesNo:
         check_template(self.question, "question", "response")
         if set(self.yes) & set(self.no) or not self.yes or not self.no:
             raise ValueError("yes and no must each have a spelling, and none in common")
+
+    def foresee(self, *, completions: Size, judge: Size) -> Foreseen:
+        """Each answer read once."""
+        return passed(completions, judge, answers=completions.rows, memory=passing(judge, self.batch_tokens))
 
     def __call__(self, *, completions: Completions, judge: Model, out: Scores) -> Mapping[str, float]:
         """Scores in the order of the completions. Cut-off answers have none."""

@@ -10,8 +10,10 @@ from typing import ClassVar
 
 from stages.artifacts import Demonstrations, Row
 from stages.engines.quote import check_template, fill
+from stages.foreseen import Foreseen
 from stages.sources.local import known, read
 from stages.sources.rows import check_rows, converted, identifier, selected, shortened, written
+from stages.sources.shape import of_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,10 @@ class LocalDemonstrations:
     def __post_init__(self) -> None:
         check_rows("demonstrations", self.columns, 0, self.limit)
         object.__setattr__(self, "sha256", known(self.path))
+
+    def foresee(self) -> Foreseen:
+        """The file's rows."""
+        return of_file(self.path, 0, self.limit, answers=1)
 
     def __call__(self, *, out: Demonstrations) -> Mapping[str, float]:
         """Every selected row."""
@@ -58,6 +64,10 @@ class LocalJudgements:
         if f"{self.keyword}:" not in self.rubric:
             raise ValueError(f"the rubric must ask for the line '{self.keyword}: ...' that is taught")
         object.__setattr__(self, "sha256", known(self.path))
+
+    def foresee(self) -> Foreseen:
+        """The file's rows. That each prompt holds the rubric too is left out."""
+        return of_file(self.path, 0, None, answers=1)
 
     def __call__(self, *, out: Demonstrations) -> Mapping[str, float]:
         """Every row.

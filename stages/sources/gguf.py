@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from stages.artifacts import Model
 from stages.engines.models import check_weights
+from stages.foreseen import Foreseen, of_model
 from stages.sources.files import file_hash
 from stages.sources.models import Dtype, readable
 
@@ -25,6 +26,7 @@ class PackagedGGUF:
         module: the import package that holds the file.
         file: the file's name in it.
         dtype: of the weights that are written.
+        shape: see HubModel.
     """
 
     VERSION: ClassVar[int] = 1
@@ -34,6 +36,7 @@ class PackagedGGUF:
     module: str
     file: str
     dtype: Dtype
+    shape: dict[str, float] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if "." in self.module or Path(self.file).name != self.file:
@@ -47,6 +50,10 @@ class PackagedGGUF:
             raise ValueError(f"{self.package} {installed} is installed, not {self.version}; {way_out}")
         if not self._path().is_file():
             raise ValueError(f"{self.package} {self.version} holds no {self.file}")
+
+    def foresee(self) -> Foreseen:
+        """The model, if its shape was said."""
+        return of_model(self.shape, self.dtype)
 
     def __call__(self, *, out: Model) -> Mapping[str, float]:
         """Write it as safetensors with its tokenizer and chat template."""
@@ -65,16 +72,22 @@ class LocalGGUF:
     Args:
         path: where it lies; not part of the identity, its sha256 is.
         dtype: of the weights that are written.
+        shape: see HubModel.
     """
 
     VERSION: ClassVar[int] = 1
 
     path: str = field(compare=False)
     dtype: Dtype
+    shape: dict[str, float] | None = field(default=None, compare=False)
     sha256: str = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha256", file_hash(self.path))
+
+    def foresee(self) -> Foreseen:
+        """The model, if its shape was said."""
+        return of_model(self.shape, self.dtype)
 
     def __call__(self, *, out: Model) -> Mapping[str, float]:
         """Write it as safetensors with its tokenizer and chat template.

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from stages.artifacts import Pairs, Prompts
+from stages.foreseen import Foreseen
 from stages.sources.revision import check_pinned
 from stages.sources.rows import check_rows, converted, selected
+from stages.sources.shape import of_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,10 @@ class HubPrompts:
     def __post_init__(self) -> None:
         check_pinned(self.repo, self.revision)
         check_rows("prompts", self.columns, self.skip, self.limit)
+
+    def foresee(self) -> Foreseen:
+        """As many rows as are taken."""
+        return of_table(self.limit)
 
     def __call__(self, *, out: Prompts) -> Mapping[str, float]:
         """Every selected row."""
@@ -57,6 +63,10 @@ class HubPairs:
     def __post_init__(self) -> None:
         check_pinned(self.repo, self.revision)
         check_rows("pairs", self.columns, self.skip, self.limit)
+
+    def foresee(self) -> Foreseen:
+        """As many rows as are taken."""
+        return of_table(self.limit)
 
     def __call__(self, *, out: Pairs) -> Mapping[str, float]:
         """Every selected row."""

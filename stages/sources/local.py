@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from stages.artifacts import Pairs, Prompts
+from stages.foreseen import Foreseen
 from stages.sources.files import file_hash
 from stages.sources.formats import READERS
 from stages.sources.rows import Numbered, check_rows, converted, selected
+from stages.sources.shape import of_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,10 @@ class LocalPrompts:
         check_rows("prompts", self.columns, self.skip, self.limit)
         object.__setattr__(self, "sha256", known(self.path))
 
+    def foresee(self) -> Foreseen:
+        """The file's rows."""
+        return of_file(self.path, self.skip, self.limit, answers=0)
+
     def __call__(self, *, out: Prompts) -> Mapping[str, float]:
         """Every selected row."""
         rows = selected(read(self.path, self.sha256), self.skip, self.limit, self.shuffle)
@@ -62,6 +68,10 @@ class LocalPairs:
     def __post_init__(self) -> None:
         check_rows("pairs", self.columns, self.skip, self.limit)
         object.__setattr__(self, "sha256", known(self.path))
+
+    def foresee(self) -> Foreseen:
+        """The file's rows."""
+        return of_file(self.path, self.skip, self.limit, answers=2)
 
     def __call__(self, *, out: Pairs) -> Mapping[str, float]:
         """Every selected row."""

@@ -13,8 +13,10 @@ from typing import Any, ClassVar, Literal
 
 from stages.artifacts import Model
 from stages.engines.models import check_weights
+from stages.foreseen import Foreseen, of_model
 from stages.sources.files import file_hash
 from stages.sources.revision import check_pinned
+from stages.sources.shape import of_directory
 
 Dtype = Literal["float32", "bfloat16"]
 WANTED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
@@ -31,6 +33,7 @@ class HubModel:
         dtype: of the weights that are kept.
         chat_template: a Jinja template in place of the repository's.
         end_of_turn: the token ids that end an answer, in place of the repository's.
+        shape: parameters, layers and widths, see Size in stages/foreseen.py, for ``plan``; not part of the identity.
     """
 
     VERSION: ClassVar[int] = 1
@@ -40,9 +43,14 @@ class HubModel:
     dtype: Dtype
     chat_template: str | None = None
     end_of_turn: list[int] | None = None
+    shape: dict[str, float] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         check_pinned(self.repo, self.revision)
+
+    def foresee(self) -> Foreseen:
+        """The model, if its shape was said."""
+        return of_model(self.shape, self.dtype)
 
     def __call__(self, *, out: Model) -> Mapping[str, float]:
         """Download and keep model, tokenizer and template."""
@@ -67,6 +75,10 @@ class LocalModel:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha256", directory_hash(self.path))
+
+    def foresee(self) -> Foreseen:
+        """The model, as its headers say."""
+        return of_model(of_directory(self.path), self.dtype)
 
     def __call__(self, *, out: Model) -> Mapping[str, float]:
         """Keep model, tokenizer and template.

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from stages.artifacts import Prompts, Row
+from stages.foreseen import Foreseen
 from stages.sources.local import known, read
 from stages.sources.rows import Numbered, converted, selected
+from stages.sources.shape import of_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,10 @@ class LocalQuestions:
         if self.turn < 1 or (self.limit is not None and self.limit < 1):
             raise ValueError(f"turn and limit must be at least 1, not {self.turn} and {self.limit}")
         object.__setattr__(self, "sha256", known(self.path))
+
+    def foresee(self) -> Foreseen:
+        """The file's rows, at most."""
+        return of_file(self.path, 0, self.limit, answers=0)
 
     def __call__(self, *, out: Prompts) -> Mapping[str, float]:
         """Every question that has the turn.

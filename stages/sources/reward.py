@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 
 from stages.artifacts import RewardModel
 from stages.engines.models import check_weights
+from stages.foreseen import Foreseen, of_model
 from stages.sources.models import Dtype, directory_hash, readable
 from stages.sources.revision import check_pinned
+from stages.sources.shape import of_directory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +22,14 @@ class HubReward:
     revision: str
     dtype: Dtype
     chat_template: str | None = None
+    shape: dict[str, float] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         check_pinned(self.repo, self.revision)
+
+    def foresee(self) -> Foreseen:
+        """The model, if its shape was said."""
+        return of_model(self.shape, self.dtype)
 
     def __call__(self, *, out: RewardModel) -> Mapping[str, float]:
         """Download and keep classifier, tokenizer and template."""
@@ -42,6 +49,10 @@ class LocalReward:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha256", directory_hash(self.path))
+
+    def foresee(self) -> Foreseen:
+        """The model, as its headers say."""
+        return of_model(of_directory(self.path), self.dtype)
 
     def __call__(self, *, out: RewardModel) -> Mapping[str, float]:
         """Keep classifier, tokenizer and template.

@@ -10,8 +10,10 @@ from typing import ClassVar
 
 from stages.artifacts import Row, Tasks
 from stages.checkers import CHECKERS, checker
+from stages.foreseen import Foreseen
 from stages.sources.local import known, read
 from stages.sources.rows import Numbered, check_rows, converted, selected, written
+from stages.sources.shape import of_file
 
 OWN = ("expected", "checker", "kind")
 """Columns of tasks that no other prompts have."""
@@ -48,6 +50,10 @@ class LocalTasks:
         if self.checker is not None and self.checker not in CHECKERS:
             raise ValueError(f"there is no checker {self.checker!r}; there is {', '.join(CHECKERS)}")
         object.__setattr__(self, "sha256", known(self.path))
+
+    def foresee(self) -> Foreseen:
+        """The file's rows."""
+        return of_file(self.path, self.skip, self.limit, answers=0)
 
     def __call__(self, *, out: Tasks) -> Mapping[str, float]:
         """Every selected row."""

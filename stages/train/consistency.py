@@ -10,6 +10,8 @@ from typing import ClassVar, Literal
 
 from stages.artifacts import Model, Pairs, Row
 from stages.engines.quote import check_template, filled, transcript
+from stages.foreseen import Foreseen, Size
+from stages.train.foreseen import trained
 from stages.train.objectives import positive
 from stages.train.training import Training
 
@@ -61,6 +63,10 @@ class Consistency(Training):
             raise ValueError(
                 "without a penalty, entropy and gradient are ignored: say entropy: 0, gradient: implicit_only"
             )
+
+    def foresee(self, *, pairs: Size, policy: Size, reference: Size, earlier: Size) -> Foreseen:
+        """A trained copy of the policy; that it reads the judge's prompts too is left out."""
+        return trained(self, policy, pairs)
 
     def __call__(
         self, *, pairs: Pairs, policy: Model, reference: Model, earlier: Model, out: Model

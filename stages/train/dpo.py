@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from stages.artifacts import Model, Pairs
+from stages.foreseen import Foreseen, Size
+from stages.train.foreseen import trained
 from stages.train.objectives import Loss
 from stages.train.training import Training
 
@@ -36,6 +38,10 @@ class DPO(Training):
         super().__post_init__()
         if self.sft_weight < 0:
             raise ValueError(f"sft_weight must be at least 0, not {self.sft_weight}")
+
+    def foresee(self, *, pairs: Size, policy: Size, reference: Size) -> Foreseen:
+        """A trained copy of the policy."""
+        return trained(self, policy, pairs)
 
     def __call__(self, *, pairs: Pairs, policy: Model, reference: Model, out: Model) -> Mapping[str, float]:
         """A trained copy of the policy.

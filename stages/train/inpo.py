@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from stages.artifacts import Model, Pairs
+from stages.foreseen import Foreseen, Size
 from stages.train import losses
+from stages.train.foreseen import trained
 from stages.train.objectives import Batch, positive
 from stages.train.training import Training
 
@@ -35,6 +37,10 @@ class INPO(Training):
         positive(self, "eta", "tau")
         if self.tau >= self.eta:
             raise ValueError(f"tau must be below eta, not {self.tau} and {self.eta}")
+
+    def foresee(self, *, pairs: Size, policy: Size, reference: Size, anchor: Size) -> Foreseen:
+        """A trained copy of the policy."""
+        return trained(self, policy, pairs)
 
     def __call__(
         self, *, pairs: Pairs, policy: Model, reference: Model, anchor: Model, out: Model

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from stages.artifacts import Demonstrations, Model, Row
+from stages.foreseen import Foreseen, Size
+from stages.train.foreseen import trained
 from stages.train.training import Training
 
 
@@ -16,6 +18,11 @@ class SFT(Training):
 
     VERSION: ClassVar[int] = 1
     RESUMES: ClassVar[bool] = True
+
+    def foresee(self, *, demonstrations: Size, policy: Size, more: Size | None = None) -> Foreseen:
+        """A trained copy of the policy."""
+        rows = demonstrations.rows + (more.rows if more else 0)
+        return trained(self, policy, replace(demonstrations, rows=rows), answers=1)
 
     def __call__(
         self, *, demonstrations: Demonstrations, policy: Model, out: Model, more: Demonstrations | None = None

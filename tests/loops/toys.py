@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass, field
+from math import nan
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -87,6 +88,45 @@ class Keep:
 
     def __call__(self, *, verdict: Number, candidate: Number, incumbent: Number, out: Number) -> dict[str, float]:
         return out.write(incumbent.value if verdict.value else candidate.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How large an artifact is; not known by default."""
+
+    rows: float = nan
+    bytes: float = nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a toy foresees."""
+
+    size: Size
+    tokens: float
+    work: float
+    memory: float
+    least: float
+    at_most: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heavy:
+    """A number, whose making is foreseen to take memory and work in proportion to it."""
+
+    rows: float
+    least: float
+
+    def foresee(self) -> Cost:
+        """Of so many rows."""
+        size = Size(rows=self.rows, bytes=8 * self.rows)
+        return Cost(
+            size=size, tokens=2 * self.rows, work=self.rows, memory=max(10 * self.rows, self.least), least=self.least
+        )
+
+    def __call__(self, *, out: Number) -> dict[str, float]:
+        time.sleep(0.02)
+        return out.write(self.rows)
 
 
 @dataclass(frozen=True, kw_only=True)

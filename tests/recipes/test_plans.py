@@ -1,5 +1,6 @@
 """Golden plans: a changed key shows as a diff. To take a change over: ``pytest --golden`` writes them anew."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 CROSSINGS = sorted((ROOT / "tests/recipes/crossings").glob("*.yaml"))
 CHOICES = {
     "laptop": [],
-    "paper": ["scale=paper", "model=zephyr_7b", "data=ultrafeedback", f"sft_revision={'0' * 40}"],
+    "paper": ["scale=paper", "model=zephyr_7b", "data=ultrafeedback", "device_memory=1000", f"sft_revision={'0' * 40}"],
 }
 
 GATES = [("dice", "champion"), ("self_rewarding", "judged")]
@@ -29,7 +30,8 @@ def plan(recipe, *more, cwd):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    steps = (re.match(r"\S+ +[0-9a-f]{16}  \S+ +\w+", line) for line in done.stdout.splitlines())
+    return "".join(f"{step.group()}\n" for step in steps if step)
 
 
 @pytest.mark.parametrize("choice", CHOICES)

@@ -1,0 +1,169 @@
+"""What a plan will cost: for each step memory, tokens, disk and time, before it runs.
+
+The one decision: a stage foresees by the plan alone, and only measurements make time of it. A step takes as long as the
+step of its kind that foresaw the most similar work, in proportion; what a step foresaw stands in its manifest beside
+what it took. So a rate needs no book of its own, and a kind that nobody has seen yet is not known.
+
+A kind is a stage on one kind of machine and on what its execution names, such as an engine.
+"""
+
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from math import inf, isnan, log, nan
+from typing import Any
+
+from loops import manifest, provenance
+from loops.manifest import MANIFEST, Manifest
+from loops.plan import Plan, Step
+from loops.store import Store
+
+MOST = 300
+"""Manifests of the store that are read beside those of the plan. Keys are hashes, so those met first are any."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Of a step; nan is not known, and 0 tokens are none. ``memory`` is that of one device at the peak in bytes, and
+    ``least`` of it is certain; ``bytes`` stay on disk, and ``kept`` of them are certain. ``work`` and ``rows`` are what
+    was reckoned from."""
+
+    memory: float = nan
+    least: float = nan
+    tokens: float = nan
+    at_most: bool = False
+    bytes: float = nan
+    kept: float = nan
+    seconds: float = nan
+    work: float = nan
+    rows: float = nan
+
+    @property
+    def known(self) -> dict[str, float]:
+        """Its numbers as far as they are known, as an order and a manifest hold them."""
+        return {name: float(value) for name, value in asdict(self).items() if not isnan(value)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a step that was made foresaw (``work``, ``rows``) and what it took."""
+
+    work: float
+    rows: float
+    seconds: float
+    bytes: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """Measurements by kind."""
+
+    by_kind: dict[str, list[Measured]] = field(default_factory=dict)
+
+    def seconds(self, kind: str, work: float) -> float:
+        """What so much work of a kind takes."""
+        return _nearest(((each.work, each.seconds) for each in self.by_kind.get(kind, [])), work)
+
+    def bytes(self, kind: str, rows: float) -> float:
+        """What so many rows of a kind take on disk."""
+        return _nearest(((each.rows, each.bytes) for each in self.by_kind.get(kind, [])), rows)
+
+
+def estimates(plan: Plan, rates: Rates) -> dict[str, Estimate]:
+    """By key, what each step of a plan will cost."""
+    foreseen: dict[str, Any] = {}
+    for step in plan.steps:
+        if step.key not in foreseen:
+            foreseen[step.key] = _foreseen(step, foreseen)
+    by_key = {step.key: step for step in plan.steps}
+    return {key: _estimate(by_key[key], told, rates) for key, told in foreseen.items()}
+
+
+def measured(plan: Plan, store: Store) -> Rates:
+    """What the store's manifests tell: those of the plan's own steps, and some of the others."""
+    others = islice(store.root.glob(f"artifacts/*/*/{MANIFEST}"), MOST)
+    found = {path.parent for path in others} | {store.path(step.key) for step in plan.steps}
+    rates = Rates()
+    for place in found:
+        try:
+            told = manifest.read(place)
+        except ValueError:
+            continue
+        if told is not None and "foreseen" in told.provenance:
+            rates.by_kind.setdefault(_kind_made(told), []).append(_measured(told))
+    return rates
+
+
+def disk(told: Manifest) -> int:
+    """Bytes of an artifact's files."""
+    return sum(file["size"] for file in told.files.values())
+
+
+def _foreseen(step: Step, foreseen: Mapping[str, Any]) -> Any:
+    """What its stage foresees, None if it does not. Of an input that nobody foresees nothing is known: it is what the
+    stage's annotation is without a word."""
+    foresee = getattr(step.stage, "foresee", None)
+    if foresee is None:
+        return None
+    hints = typing.get_type_hints(type(step.stage).foresee)  # type: ignore[attr-defined]
+    known = {name: foreseen[source.key] for name, source in step.inputs.items()}
+    return foresee(**{name: told.size if told else _plain(hints[name])() for name, told in known.items()})
+
+
+def _plain(hint: Any) -> Any:
+    """``Size | None`` is a Size."""
+    return next((kind for kind in typing.get_args(hint) if kind is not type(None)), hint)
+
+
+def _estimate(step: Step, told: Any, rates: Rates) -> Estimate:
+    kind = _kind(step)
+    if told is None:
+        return Estimate(seconds=rates.seconds(kind, nan), bytes=rates.bytes(kind, nan))
+    rows, work = told.size.rows, told.size.rows if isnan(told.work) else told.work
+    return Estimate(
+        memory=told.memory,
+        least=told.least,
+        tokens=told.tokens,
+        at_most=told.at_most,
+        bytes=rates.bytes(kind, rows) if isnan(told.size.bytes) else told.size.bytes,
+        kept=told.size.bytes,
+        seconds=rates.seconds(kind, work),
+        work=work,
+        rows=rows,
+    )
+
+
+def _kind(step: Step) -> str:
+    kind = type(step.stage)
+    return _named(f"{kind.__module__}.{kind.__qualname__}", provenance.runs_on(step.stage))
+
+
+def _kind_made(told: Manifest) -> str:
+    return _named(told.stage["type"], told.provenance.get("runs_on", {}))
+
+
+def _named(stage: str, runs_on: Mapping[str, str]) -> str:
+    return " ".join([stage, *(f"{name}={value}" for name, value in sorted(runs_on.items()))])
+
+
+def _measured(told: Manifest) -> Measured:
+    known: Mapping[str, float] = told.provenance["foreseen"]
+    return Measured(
+        work=known.get("work", nan), rows=known.get("rows", nan), seconds=told.seconds, bytes=float(disk(told))
+    )
+
+
+def _nearest(pairs: Iterable[tuple[float, float]], size: float) -> float:
+    """What belongs to a size, in proportion to what belongs to the nearest one; of an unknown size, the mean of those
+    that were unknown as well; nan if there is none."""
+    if isnan(size):
+        alike = [value for other, value in pairs if isnan(other)]
+        return sum(alike) / len(alike) if alike else nan
+    near, found = inf, list[float]()
+    for other, value in pairs:
+        if other > 0 < size:
+            away = round(abs(log(size / other)), 6)
+            found = [*found, value * size / other] if away == near else [value * size / other] if away < near else found
+            near = min(near, away)
+    return sum(found) / len(found) if found else nan

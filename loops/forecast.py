@@ -1,0 +1,181 @@
+"""What is said of a plan's cost before it runs and after, and what is refused because it cannot fit.
+
+The one decision: only what is certain is refused: weights that are larger than a device's memory, models that are
+larger than what is free on disk. An estimate never is; it is shown, and afterwards it stands beside what really came.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import isnan
+from pathlib import Path
+from statistics import median
+
+from loops import machine
+from loops.errors import RecipeError
+from loops.estimate import Estimate, disk, estimates, measured
+from loops.manifest import Manifest
+from loops.plain import duration, size
+from loops.plan import Plan, Step
+from loops.store import Store
+
+HEADER = f"{'memory':>9}  {'tokens':>8}  {'disk':>7}  {'time':>15}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """The estimates of a plan's steps beside what the store has of them.
+
+    Args:
+        memory: bytes that a step may take on a device; None: nobody knows what it will run on.
+        where: whose memory that is, in words.
+        free: bytes that the store may take; None: it is planned for another one.
+    """
+
+    plan: Plan
+    store: Store
+    memory: float | None = None
+    where: str = ""
+    free: float | None = None
+
+    @cached_property
+    def expected(self) -> dict[str, Estimate]:
+        """By key, what each step will cost."""
+        return estimates(self.plan, measured(self.plan, self.store))
+
+    @cached_property
+    def made(self) -> dict[str, Manifest]:
+        """By key, the steps that are there."""
+        read = {key: self.store.read(key) for key in self.expected}
+        return {key: manifest for key, manifest in read.items() if manifest is not None}
+
+    @cached_property
+    def to_run(self) -> dict[str, Step]:
+        """By key, the first step that needs it, of those that are not there."""
+        places = self.plan.places()
+        return {key: steps[0] for key, steps in places.items() if key not in self.made}
+
+    @property
+    def foreseen(self) -> dict[str, dict[str, float]]:
+        """By key, what orders say of it."""
+        return {key: estimate.known for key, estimate in self.expected.items()}
+
+    def cells(self) -> dict[str, str]:
+        """By key, memory, tokens, disk and time: foreseen, or what they were and in brackets the time foreseen."""
+        cells = {key: _cells(estimate) for key, estimate in self.expected.items()}
+        return cells | {key: _cells_made(manifest) for key, manifest in self.made.items()}
+
+    def check(self) -> None:
+        """
+        Raises:
+            RecipeError: a step needs more memory than there is, or the models more room than is free.
+        """
+        for key, step in self.to_run.items():
+            estimate = self.expected[key]
+            if self.memory is not None and estimate.least > self.memory:
+                needed = f"{size(_memory(estimate))} of {size(self.memory)} {self.where}"
+                raise RecipeError(
+                    f"{step.id}: {type(step.stage).__name__} would need about {needed}. Take a smaller model, or a "
+                    "machine with more memory; to plan for one that is not this, say device_memory=GB"
+                )
+        kept = sum(each for key in self.to_run if not isnan(each := self.expected[key].kept))
+        if self.free is not None and kept > self.free:
+            raise RecipeError(
+                f"{self.store.root}: what is to run would leave at least {size(kept)} of models, and {size(self.free)} "
+                "are free: say store=DIRECTORY where there is room, or make some with gc"
+            )
+
+    def lines(self) -> list[str]:
+        """What all that is to run will cost, and how well what has run was foreseen."""
+        return ["", *(self._ahead() if self.to_run else []), *self.behind()]
+
+    def _ahead(self) -> list[str]:
+        ahead = {key: self.expected[key] for key in self.to_run}
+        free = "" if self.free is None else f"; {size(self.free)} are free"
+        lines = [
+            f"to run: time    {_sum([each.seconds for each in ahead.values()], duration)}, one step after the other",
+            f"        disk    {_sum([each.bytes for each in ahead.values()], size)}{free}",
+        ]
+        greatest = max(ahead, key=lambda key: _memory(ahead[key]))
+        if most := _memory(ahead[greatest]):
+            there = "" if self.memory is None else f"; there are {size(self.memory)} {self.where}"
+            lines.append(f"        memory  {size(most)} at the most, by {self.to_run[greatest].id}{there}")
+        return lines
+
+    def behind(self) -> list[str]:
+        """How well the time of what has run was foreseen; nothing if none of it was."""
+        pairs = [(told["seconds"], made.seconds) for made in self.made.values() if "seconds" in (told := _told(made))]
+        if not pairs:
+            return []
+        foreseen, took = (sum(each) for each in zip(*pairs, strict=True))
+        off = median(abs(took - foreseen) / max(took, 1e-3) for foreseen, took in pairs)
+        return [
+            f"made:   time    {duration(took)} where {duration(foreseen)} were foreseen, in {len(pairs)} of "
+            f"{len(self.made)} steps; a step was off by {off:.0%} (median)"
+        ]
+
+
+def forecast(plan: Plan, store: Store, here: bool, device_memory: float | None) -> Forecast:
+    """The forecast of a plan.
+
+    Args:
+        here: whether steps run on this machine.
+        device_memory: GB of the device that is planned for; None: this machine's, if they run here.
+    """
+    if device_memory is not None:
+        return Forecast(plan=plan, store=store, memory=device_memory * 1e9, where="(device_memory)")
+    memory, where = machine.memory() if here else (None, "")
+    return Forecast(plan=plan, store=store, memory=memory, where=where, free=_free(store.root.resolve()))
+
+
+def _free(place: Path) -> int:
+    """Bytes that are free where this directory is or will be."""
+    return shutil.disk_usage(next(path for path in (place, *place.parents) if path.exists())).free
+
+
+def _memory(estimate: Estimate) -> float:
+    """About, else what is certain of it; 0 if nothing is known."""
+    known = (each for each in (estimate.memory, estimate.least) if not isnan(each))
+    return next(known, 0.0)
+
+
+def _cells(estimate: Estimate) -> str:
+    least = f"≥ {size(estimate.least)}" if estimate.least > 0 else "?"
+    memory = least if isnan(estimate.memory) else size(estimate.memory)
+    tokens = f"{'≤' if estimate.at_most else '~'} {_count(estimate.tokens)}" if estimate.tokens > 0 else "–"
+    shown = (memory, "?" if isnan(estimate.tokens) else tokens, _or_unknown(estimate.bytes, size))
+    return _row(*shown, _or_unknown(estimate.seconds, duration))
+
+
+def _cells_made(made: Manifest) -> str:
+    memory, foreseen = made.provenance.get("memory"), _told(made).get("seconds")
+    beside = f" ({duration(foreseen)})" if foreseen is not None else ""
+    return _row(size(memory) if memory else "?", "", size(disk(made)), f"{duration(made.seconds)}{beside}")
+
+
+def _row(memory: str, tokens: str, room: str, time: str) -> str:
+    return f"{memory:>9}  {tokens:>8}  {room:>7}  {time:>15}"
+
+
+def _told(made: Manifest) -> Mapping[str, float]:
+    told: Mapping[str, float] = made.provenance.get("foreseen", {})
+    return told
+
+
+def _sum(values: Sequence[float], shown: Callable[[float], str]) -> str:
+    known = [value for value in values if not isnan(value)]
+    missing = f" and what {len(values) - len(known)} steps take, which is not known" if len(known) < len(values) else ""
+    return f"about {shown(sum(known))}{missing}" if known else "not known"
+
+
+def _or_unknown(value: float, shown: Callable[[float], str]) -> str:
+    return "?" if isnan(value) else shown(value)
+
+
+def _count(tokens: float) -> str:
+    value, units = tokens, iter(("", "k", "M", "G", "T"))
+    unit = next(units)
+    while value >= 999.5 and unit != "T":
+        value, unit = value / 1000, next(units)
+    return f"{value:.3g}{unit}"

@@ -1,0 +1,60 @@
+"""How much memory models take on the device that they run on, in bytes.
+
+The one decision: what is certain (weights, gradients, the optimizer's moments) and what is estimated (activations, keys
+and values) are added up from the model's shape alone, so that it can be done before there is a model.
+
+Activations are what autograd keeps of a layer of Llama's kind with fused attention, counted by hand in numbers a token:
+each norm keeps its input, its scaled input and its output (3·width, twice); attention queries, keys and values laid out
+for every head, its output and that put back (5·width); the feed-forward layer its gate, activated gate, product and
+upward projection (4·inner). That follows Korthikanti et al. 2022 (arXiv 2205.05198), without dropout and the matrix of
+attention, which no fused kernel keeps.
+"""
+
+from math import nan
+from typing import Any
+
+from stages.engines.packed import LAID
+from stages.foreseen import Foreseen, Size
+
+FLOAT = 4
+TRAINED = 16
+"""Bytes of a weight that is trained with AdamW in float32: itself, its gradient and two moments."""
+CHUNK = 1024
+"""Answer tokens whose logits exist at the same time, see stages/engines/logprobs.py; fewer on a CPU."""
+
+
+def passing(model: Size, tokens: float) -> float:
+    """Beside the weights, to pass so many tokens at once without gradients: a layer's states, and a chunk's logits."""
+    states = tokens * (LAID * 4 * model.width + 3 * model.inner)
+    return _bytes_each(model) * states + 2 * FLOAT * min(CHUNK, tokens) * model.vocabulary
+
+
+def decoding(model: Size, rows: float, length: float) -> float:
+    """Beside the weights, to decode so many answers together: keys and values of prompts and answers, and logits."""
+    cache = rows * length * 2 * model.layers * model.keys
+    return _bytes_each(model) * cache + 2 * FLOAT * rows * model.vocabulary
+
+
+def training(model: Size, tokens: float, checkpointing: bool) -> float:
+    """Activations of a training on so many tokens at once, in float32. With checkpointing each layer keeps its input,
+    and one layer at a time all of it."""
+    layer = 11 * model.width + 4 * model.inner
+    kept = model.layers * model.width + layer if checkpointing else model.layers * layer
+    return FLOAT * tokens * kept + 3 * FLOAT * min(CHUNK, tokens) * model.vocabulary
+
+
+def generated(engine: Any, model: Size, *, rows: float, prompt: float, answer: float, size: Size) -> Foreseen:
+    """So many answers of at most so many tokens to prompts of so many. An engine that does not tell its memory takes
+    nobody knows what, perhaps elsewhere.
+
+    Args:
+        size: of the artifact that comes of it.
+    """
+    tell = getattr(engine, "memory_of", None)
+    memory, least = tell(model, prompt + answer) if tell else (nan, nan)
+    tokens = rows * answer
+    return Foreseen(size=size, tokens=tokens, at_most=True, work=tokens * model.parameters, memory=memory, least=least)
+
+
+def _bytes_each(model: Size) -> float:
+    return model.bytes / model.parameters
