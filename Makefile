@@ -49,7 +49,7 @@ $(RECIPES): setup
 run: setup       ## run RECIPE=dice
 	@$(BIN)/python -m loops run recipes=$(RECIPE) $(CHOICES)
 
-plan: setup      ## every step of RECIPE=dice with its key, and whether it is there
+plan: setup      ## every step of RECIPE=dice: its key, whether it is there, and what it will cost
 	@$(BIN)/python -m loops plan recipes=$(RECIPE) $(CHOICES)
 
 report: setup    ## a page of the latest run, or of RUN=name: runs/NAME/report.html, which needs nothing else

@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="selfloop",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Run a self-improvement recipe, or only show its plan. What has finished is never run again.",
+        description="Run a self-improvement recipe, or only show its plan and its cost. Nothing is made twice.",
         epilog=f"recipes:\n{listed}\n\nexamples:\n"
         "  selfloop recipes=dice                       two rounds of DICE on a small model\n"
         "  selfloop plan recipes=dice rounds=3         what that would run\n"

@@ -151,7 +151,8 @@ def _cells(estimate: Estimate) -> str:
 def _cells_made(made: Manifest) -> str:
     memory, foreseen = made.provenance.get("memory"), _told(made).get("seconds")
     beside = f" ({duration(foreseen)})" if foreseen is not None else ""
-    return _row(size(memory) if memory else "?", "", size(disk(made)), f"{duration(made.seconds)}{beside}")
+    tokens = _count(made.metrics["tokens"]) if "tokens" in made.metrics else ""
+    return _row(size(memory) if memory else "?", tokens, size(disk(made)), f"{duration(made.seconds)}{beside}")
 
 
 def _row(memory: str, tokens: str, room: str, time: str) -> str:

@@ -2,6 +2,10 @@
 
 The signature is the wiring: ``def __call__(self, *, scores: Scores, out: Pairs)`` says that this stage reads Scores,
 calls them ``scores``, and makes Pairs. Nothing is registered and nothing is inherited.
+
+A stage may also say what its step will cost, from the sizes of its inputs: ``def foresee(self, *, scores: Size)``. What
+it returns has ``size`` (of its artifact: ``rows``, ``bytes``), ``tokens``, ``at_most``, ``work``, ``memory`` and
+``least``, and so has what it is given; see loops/estimate.py.
 """
 
 import dataclasses

@@ -10,11 +10,12 @@ upward projection (4·inner). That follows Korthikanti et al. 2022 (arXiv 2205.0
 attention, which no fused kernel keeps.
 """
 
+from collections.abc import Sequence
 from math import nan
 from typing import Any
 
 from stages.engines.packed import LAID
-from stages.foreseen import Foreseen, Size
+from stages.foreseen import WIDTHS, Foreseen, Size
 
 FLOAT = 4
 TRAINED = 16
@@ -35,12 +36,34 @@ def decoding(model: Size, rows: float, length: float) -> float:
     return _bytes_each(model) * cache + 2 * FLOAT * rows * model.vocabulary
 
 
-def training(model: Size, tokens: float, checkpointing: bool) -> float:
-    """Activations of a training on so many tokens at once, in float32. With checkpointing each layer keeps its input,
-    and one layer at a time all of it."""
-    layer = 11 * model.width + 4 * model.inner
-    kept = model.layers * model.width + layer if checkpointing else model.layers * layer
-    return FLOAT * tokens * kept + 3 * FLOAT * min(CHUNK, tokens) * model.vocabulary
+def training(model: Size, tokens: float, dtype: str, checkpointing: bool) -> float:
+    """Activations of a training on so many tokens at once. Norms compute in float32 and the rest in ``dtype``; with
+    checkpointing each layer keeps its input, and one layer at a time all of it."""
+    layer = FLOAT * 6 * model.width + WIDTHS[dtype] * (5 * model.width + 4 * model.inner)
+    kept = WIDTHS[dtype] * model.layers * model.width + layer if checkpointing else model.layers * layer
+    return tokens * kept + 3 * FLOAT * min(CHUNK, tokens) * model.vocabulary
+
+
+def adapter_weights(model: Size, r: int, targets: Sequence[str] | None) -> float:
+    """Weights of a low-rank adapter: r columns and rows for each linear layer of Llama's kind that it adapts, or for
+    all but the head. nan if one of the names is none of these."""
+    ends = {
+        "q_proj": 2 * model.width,
+        "k_proj": model.width + model.keys,
+        "v_proj": model.width + model.keys,
+        "o_proj": 2 * model.width,
+        "gate_proj": model.width + model.inner,
+        "up_proj": model.width + model.inner,
+        "down_proj": model.inner + model.width,
+    }
+    return r * model.layers * sum(ends.get(target, nan) for target in targets or ends)
+
+
+def four_bits(model: Size) -> float:
+    """A model whose linear layers are held in four bits, with a float32 for every 64 of their weights (QLoRA, arXiv
+    2305.14314, without its second quantisation); embedding and head stay in two bytes."""
+    outside = 2 * model.vocabulary * model.width
+    return 2 * outside + (model.parameters - outside) * (4 + 32 / 64) / 8
 
 
 def generated(engine: Any, model: Size, *, rows: float, prompt: float, answer: float, size: Size) -> Foreseen:

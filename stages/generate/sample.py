@@ -97,12 +97,13 @@ class Sample:
 
     def _metrics(self, out: Completions) -> Mapping[str, float]:
         rows = list(out.rows(["completion", "finish_reason", "completion_tokens"]))
-        total = max(1, len(rows))
+        total, tokens = max(1, len(rows)), sum(len(row["completion_tokens"]) for row in rows)
         return {
             "answers": len(rows),
             "truncated": sum(row["finish_reason"] == "length" for row in rows) / total,
-            "tokens_mean": sum(len(row["completion_tokens"]) for row in rows) / total,
+            "tokens_mean": tokens / total,
             "characters_mean": sum(len(row["completion"][0]["content"]) for row in rows) / total,
+            "tokens": tokens,
         }
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from math import isnan, nan
 from typing import TYPE_CHECKING
 
-from stages.engines.memory import TRAINED, training
+from stages.engines.memory import TRAINED, adapter_weights, four_bits, training
 from stages.foreseen import WIDTHS, Foreseen, Size
 
 if TYPE_CHECKING:
@@ -18,15 +18,40 @@ if TYPE_CHECKING:
 def trained(settings: "Training", policy: Size, table: Size, answers: int = 2) -> Foreseen:
     """A policy trained on rows of a table, each a prompt with so many answers."""
     known = settings.max_steps is not None or not isnan(table.rows)
-    steps = float(settings.steps(round(table.rows) if not isnan(table.rows) else 1)) if known else nan
+    steps = float(settings.steps(1 if isnan(table.rows) else round(table.rows))) if known else nan
     tokens = steps * settings.batch * answers * table.answer
     together = settings.micro_batch * (table.prompt + answers * table.answer)
-    state = TRAINED * policy.parameters
+    least = _held(settings, policy) / _shards(settings)
+    activations = training(policy, together, settings.dtype, settings.execution.checkpointing)
     return Foreseen(
         size=replace(policy, bytes=policy.parameters * WIDTHS[settings.dtype]),
         tokens=tokens,
         at_most=table.at_most,
         work=tokens * policy.parameters,
-        memory=state + training(policy, together, settings.execution.checkpointing),
-        least=state,
+        memory=least + _copies(settings, policy) + activations,
+        least=least,
     )
+
+
+def _held(settings: "Training", policy: Size) -> float:
+    """Weights, gradients and moments: of all weights, or of an adapter over a base as it is stored or in four bits."""
+    adapter = getattr(settings, "adapter", None)
+    if adapter is None:
+        return TRAINED * policy.parameters
+    base = four_bits(policy) if adapter.four_bits else policy.bytes
+    return base + TRAINED * adapter_weights(policy, adapter.r, adapter.targets)
+
+
+def _copies(settings: "Training", policy: Size) -> float:
+    """Copies of weights that are there while they compute: of one layer, where each device holds a share of it, or all
+    in two bytes, where float32 weights are multiplied in bfloat16."""
+    if _shards(settings) > 1:
+        return WIDTHS["float32"] * policy.parameters / policy.layers
+    full = getattr(settings, "adapter", None) is None
+    return 2 * policy.parameters if full and settings.dtype == "bfloat16" else 0.0
+
+
+def _shards(settings: "Training") -> int:
+    """Devices that share out weights, gradients and moments among them."""
+    launch = getattr(settings.execution, "launch", None)
+    return int(launch.processes) if launch and (launch.fsdp or launch.deepspeed) else 1

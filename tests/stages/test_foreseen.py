@@ -6,7 +6,7 @@ from math import isnan, nan
 import pytest
 
 from stages.engines.hf import HF
-from stages.engines.memory import decoding, passing, training
+from stages.engines.memory import adapter_weights, decoding, four_bits, passing, training
 from stages.foreseen import Foreseen, Size, at_most, largest, of_model
 from stages.generate.sample import Sample
 from stages.generate.self_instruct import SelfInstruct
@@ -158,13 +158,29 @@ RUBRIC = "<question>{question}</question><response>{response}</response> Score:"
 def test_memory_grows_with_what_is_held_at_once_and_checkpointing_saves_most_of_it():
     assert decoding(SEVEN, 32, 100) == pytest.approx(2 * decoding(SEVEN, 16, 100))
     assert passing(SEVEN, 8192) > passing(SEVEN, 4096)
-    assert training(SEVEN, 4096, checkpointing=True) < training(SEVEN, 4096, checkpointing=False) / 5
+    assert training(SEVEN, 4096, "float32", True) < training(SEVEN, 4096, "float32", False) / 5
     pairs = Size(rows=80.0, prompts=80.0, prompt=100.0, answer=400.0)
     memory = [
         dpo(execution=Execution(micro_batch=size)).foresee(pairs=pairs, policy=SEVEN, reference=SEVEN).memory
         for size in (1, 2, 4, 8)
     ]
     assert memory == sorted(memory)
+
+
+def test_an_adapters_weights_are_counted_layer_by_layer(tiny_model_path):
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model_path)
+    size = LocalModel(path=str(tiny_model_path), dtype="float32").foresee().size
+    shapes = {name: weight.shape for name, weight in model.named_parameters() if "proj" in name}
+    assert adapter_weights(size, 8, None) == sum(8 * sum(shape) for shape in shapes.values())
+    one = [shape for name, shape in shapes.items() if "k_proj" in name]
+    assert adapter_weights(size, 8, ["k_proj"]) == sum(8 * sum(shape) for shape in one)
+    assert isnan(adapter_weights(size, 8, ["c_attn"]))
+
+
+def test_a_base_in_four_bits_takes_a_little_more_than_a_quarter_of_two_bytes():
+    assert 0.25 < four_bits(SEVEN) / SEVEN.bytes < 0.35
 
 
 def test_bounds_that_are_not_known_bound_nothing():
