@@ -20,6 +20,9 @@ from stages.foreseen import WIDTHS, Foreseen, Size
 FLOAT = 4
 TRAINED = 16
 """Bytes of a weight that is trained with AdamW in float32: itself, its gradient and two moments."""
+PROCESS = 0.5e9
+"""What the process holds before any model: Python, torch and its relatives (measured 0.53 GB on a CPU; a GPU's context
+takes about as much)."""
 CHUNK = 1024
 """Answer tokens whose logits exist at the same time, see stages/engines/logprobs.py; fewer on a CPU."""
 
@@ -27,21 +30,22 @@ CHUNK = 1024
 def passing(model: Size, tokens: float) -> float:
     """Beside the weights, to pass so many tokens at once without gradients: a layer's states, and a chunk's logits."""
     states = tokens * (LAID * 4 * model.width + 3 * model.inner)
-    return _bytes_each(model) * states + 2 * FLOAT * min(CHUNK, tokens) * model.vocabulary
+    return PROCESS + _bytes_each(model) * states + 2 * FLOAT * min(CHUNK, tokens) * model.vocabulary
 
 
 def decoding(model: Size, rows: float, length: float) -> float:
     """Beside the weights, to decode so many answers together: keys and values of prompts and answers, and logits."""
     cache = rows * length * 2 * model.layers * model.keys
-    return _bytes_each(model) * cache + 2 * FLOAT * rows * model.vocabulary
+    return PROCESS + _bytes_each(model) * cache + 2 * FLOAT * rows * model.vocabulary
 
 
 def training(model: Size, tokens: float, dtype: str, checkpointing: bool) -> float:
-    """Activations of a training on so many tokens at once. Norms compute in float32 and the rest in ``dtype``; with
-    checkpointing each layer keeps its input, and one layer at a time all of it."""
+    """Beside weights, gradients and moments, the activations of a training on so many tokens at once. Norms compute in
+    float32 and the rest in ``dtype``; with checkpointing each layer keeps its input, and one layer at a time all of it.
+    """
     layer = FLOAT * 6 * model.width + WIDTHS[dtype] * (5 * model.width + 4 * model.inner)
     kept = WIDTHS[dtype] * model.layers * model.width + layer if checkpointing else model.layers * layer
-    return tokens * kept + 3 * FLOAT * min(CHUNK, tokens) * model.vocabulary
+    return PROCESS + tokens * kept + 3 * FLOAT * min(CHUNK, tokens) * model.vocabulary
 
 
 def adapter_weights(model: Size, r: int, targets: Sequence[str] | None) -> float:

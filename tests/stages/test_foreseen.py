@@ -6,7 +6,7 @@ from math import isnan, nan
 import pytest
 
 from stages.engines.hf import HF
-from stages.engines.memory import adapter_weights, decoding, four_bits, passing, training
+from stages.engines.memory import PROCESS, adapter_weights, decoding, four_bits, passing, training
 from stages.foreseen import Foreseen, Size, at_most, largest, of_model
 from stages.generate.sample import Sample
 from stages.generate.self_instruct import SelfInstruct
@@ -156,7 +156,7 @@ RUBRIC = "<question>{question}</question><response>{response}</response> Score:"
 
 
 def test_memory_grows_with_what_is_held_at_once_and_checkpointing_saves_most_of_it():
-    assert decoding(SEVEN, 32, 100) == pytest.approx(2 * decoding(SEVEN, 16, 100))
+    assert decoding(SEVEN, 32, 100) - PROCESS == pytest.approx(2 * (decoding(SEVEN, 16, 100) - PROCESS))
     assert passing(SEVEN, 8192) > passing(SEVEN, 4096)
     assert training(SEVEN, 4096, "float32", True) < training(SEVEN, 4096, "float32", False) / 5
     pairs = Size(rows=80.0, prompts=80.0, prompt=100.0, answer=400.0)
