@@ -21,8 +21,8 @@ FLOAT = 4
 TRAINED = 16
 """Bytes of a weight that is trained with AdamW in float32: itself, its gradient and two moments."""
 PROCESS = 0.5e9
-"""What the process holds before any model: Python, torch and its relatives (measured 0.53 GB on a CPU; a GPU's context
-takes about as much)."""
+"""What the process holds before any model: Python, torch and its relatives (measured 0.53 GB on a CPU; of a GPU's
+context the same is assumed)."""
 CHUNK = 1024
 """Answer tokens whose logits exist at the same time, see stages/engines/logprobs.py; fewer on a CPU."""
 

@@ -6,7 +6,7 @@ those of one micro-batch, whose rows are taken to be as long as they may be, and
 
 from dataclasses import replace
 from math import isnan, nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stages.engines.memory import TRAINED, adapter_weights, four_bits, training
 from stages.foreseen import WIDTHS, Foreseen, Size
@@ -34,8 +34,11 @@ def trained(settings: "Training", policy: Size, table: Size, answers: int = 2) -
 
 
 def _held(settings: "Training", policy: Size) -> float:
-    """Weights, gradients and moments: of all weights, or of an adapter over a base as it is stored or in four bits."""
+    """Weights, gradients and moments: of all weights, or of an adapter over a base as it is stored or in four bits. nan
+    where some of it lies beside the device."""
     adapter = getattr(settings, "adapter", None)
+    if _offloads(getattr(settings.execution, "launch", None)):
+        return nan
     if adapter is None:
         return TRAINED * policy.parameters
     base = four_bits(policy) if adapter.four_bits else policy.bytes
@@ -55,3 +58,12 @@ def _shards(settings: "Training") -> int:
     """Devices that share out weights, gradients and moments among them."""
     launch = getattr(settings.execution, "launch", None)
     return int(launch.processes) if launch and (launch.fsdp or launch.deepspeed) else 1
+
+
+def _offloads(launch: Any) -> bool:
+    """Whether FSDP or DeepSpeed is told to keep some of a model in the machine's memory."""
+    if launch is None:
+        return False
+    zero = (launch.deepspeed or {}).get("zero_optimization", {})
+    devices = [zero.get(name, {}).get("device", "none") for name in ("offload_optimizer", "offload_param")]
+    return bool((launch.fsdp or {}).get("cpu_offload")) or devices != ["none", "none"]

@@ -179,6 +179,28 @@ def test_an_adapters_weights_are_counted_layer_by_layer(tiny_model_path):
     assert isnan(adapter_weights(size, 8, ["c_attn"]))
 
 
+def test_devices_that_share_a_training_hold_a_share_each_and_what_is_offloaded_is_not_known():
+    from types import SimpleNamespace
+
+    from stages.train.foreseen import trained
+
+    def told(adapter=None, **launch):
+        launch = SimpleNamespace(processes=8, **{"fsdp": None, "deepspeed": None, **launch})
+        execution = SimpleNamespace(launch=launch, checkpointing=True)
+        numbers = {"max_steps": 3, "batch": 8, "micro_batch": 1, "dtype": "bfloat16", "steps": lambda rows: 3}
+        settings = SimpleNamespace(**numbers, execution=execution, adapter=adapter)
+        return trained(settings, SEVEN, Size(rows=9.0, prompt=100.0, answer=400.0)).least
+
+    assert told() == 16 * SEVEN.parameters
+    assert told(fsdp={"version": 2}) == 2 * SEVEN.parameters
+    assert told(deepspeed={"zero_optimization": {"stage": 3}}) == 2 * SEVEN.parameters
+    assert isnan(told(fsdp={"cpu_offload": True}))
+    assert isnan(told(deepspeed={"zero_optimization": {"offload_optimizer": {"device": "cpu"}}}))
+    for four, base in ((False, SEVEN.bytes), (True, four_bits(SEVEN))):
+        adapter = SimpleNamespace(r=16, targets=None, four_bits=four)
+        assert told(adapter) == base + 16 * adapter_weights(SEVEN, 16, None)
+
+
 def test_a_base_in_four_bits_takes_a_little_more_than_a_quarter_of_two_bytes():
     assert 0.25 < four_bits(SEVEN) / SEVEN.bytes < 0.35
 
