@@ -4,14 +4,16 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 
 def canonical(value: object) -> object:
     """The value as plain JSON types.
 
     A dataclass becomes its type, its ``VERSION`` and those of its fields that take part in equality: a field declared
-    with ``compare=False`` says where or how fast something is computed, never what.
+    with ``compare=False`` says where or how fast something is computed, never what. One declared with
+    ``metadata={"added": True}`` came later and by default changes nothing, so by default it is left out.
 
     Raises:
         TypeError: for a value without a stable identity (a function, an open file, a NaN, a set, ...).
@@ -29,9 +31,16 @@ def canonical(value: object) -> object:
             return {
                 "type": f"{type(value).__module__}.{type(value).__qualname__}",
                 "version": getattr(value, "VERSION", 1),
-                "fields": {f.name: canonical(getattr(value, f.name)) for f in dataclasses.fields(value) if f.compare},
+                "fields": {name: canonical(field) for name, field in _identity(value)},
             }
     raise TypeError(f"{value!r} ({type(value).__name__}) has no stable identity")
+
+
+def _identity(value: Any) -> Iterator[tuple[str, object]]:
+    for field in dataclasses.fields(value):
+        said = getattr(value, field.name)
+        if field.compare and not (field.metadata.get("added") and said == field.default):
+            yield field.name, said
 
 
 def step_key(stage: object, inputs: Mapping[str, str]) -> str:

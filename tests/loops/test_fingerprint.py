@@ -1,9 +1,17 @@
 """Identity: what is in a key, what is not, and what is refused."""
 
+from dataclasses import dataclass, field
+
 import pytest
 
 from loops.fingerprint import canonical, fingerprint
 from tests.loops.toys import Add, Constant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Later:
+    value: float
+    twist: int | None = field(default=None, metadata={"added": True})
 
 
 def test_where_a_step_runs_never_changes_its_key():
@@ -18,6 +26,12 @@ def test_another_version_is_another_step(monkeypatch):
     before = fingerprint(Add())
     monkeypatch.setattr(Add, "VERSION", 2)
     assert fingerprint(Add()) != before
+
+
+def test_a_field_that_was_added_later_changes_a_key_only_where_it_says_something():
+    known = canonical(Constant(value=1.0))
+    assert canonical(Later(value=1.0))["fields"] == known["fields"]
+    assert canonical(Later(value=1.0, twist=2))["fields"] == {"value": 1.0, "twist": 2}
 
 
 def test_the_order_in_which_names_were_written_does_not_matter():
