@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from stages.artifacts import Model
-from stages.engines.models import check_weights
+from stages.engines.finite import check_weights
 from stages.foreseen import Foreseen, of_model
 from stages.sources.files import file_hash
 from stages.sources.models import Dtype, readable

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from stages.artifacts import RewardModel
-from stages.engines.models import check_weights
+from stages.engines.finite import check_weights
 from stages.foreseen import Foreseen, of_model
 from stages.sources.models import Dtype, directory_hash, readable
 from stages.sources.revision import check_pinned
