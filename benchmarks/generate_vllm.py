@@ -19,7 +19,7 @@ from stages.engines.chat import prompt_tokens
 from stages.engines.engine import Request, Sampling
 from stages.engines.models import best_device, load_tokenizer
 from stages.engines.vllm import VLLM
-from stages.engines.vllm_process import settings
+from stages.engines.vllm_settings import settings
 
 PROMPTS, ANSWERS, CONTEXT = 16, 4, 1024
 SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=48)

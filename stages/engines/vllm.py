@@ -54,7 +54,7 @@ class VLLM:
     def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> Iterator[Answer]:
         """See Engine.generate. An answer is cut off, too, where prompt and answer fill the context."""
         from stages.engines.models import end_of_turn
-        from stages.engines.vllm_process import living
+        from stages.engines.vllm_process import adapter_of, living
 
         places = [(index, place) for index, request in enumerate(requests) for place in range(len(request.seeds))]
         ends = end_of_turn(model)
@@ -62,6 +62,7 @@ class VLLM:
             known = llm.enqueue(
                 [{"prompt_token_ids": requests[index].prompt} for index, _ in places],
                 [_parameters(requests[index].seeds[place], ends, sampling) for index, place in places],
+                lora_request=adapter_of(model),
                 use_tqdm=False,
             )
             asked = {name.split("-")[0]: place for name, place in zip(known, places, strict=True)}

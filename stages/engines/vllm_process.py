@@ -6,22 +6,25 @@ cannot be had, vLLM is started anew, which is always right. Nothing is kept in i
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import active_children
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.artifacts import Model
+from stages.engines.adapters import rank, whole
+from stages.engines.handing_on import same_files
 from stages.engines.models import best_device, release, stored_dtype
+from stages.engines.vllm_settings import environment, settings
 
 if TYPE_CHECKING:
     from stages.engines.vllm import VLLM
 
-CACHE_SHARE = 8
-"""On a CPU one part in so many of the machine's memory is for keys and values, where nobody says otherwise."""
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Those of adapters that vLLM can be started for."""
 
 
 @dataclass(kw_only=True)
@@ -29,6 +32,8 @@ class _Living:
     llm: Any
     path: str
     options: "VLLM"
+    rank: int
+    adapters: dict[str, int] = field(default_factory=dict)
 
 
 _living: _Living | None = None
@@ -52,6 +57,18 @@ def living(model: Model, options: "VLLM") -> Iterator[Any]:
         raise
 
 
+def adapter_of(model: Model) -> Any:
+    """How the living vLLM is asked for the model's adapter over its base; None if the model has none."""
+    from vllm.lora.request import LoRARequest
+
+    if not rank(model):
+        return None
+    assert _living is not None
+    path = str(model.path.resolve())
+    number = _living.adapters.setdefault(path, len(_living.adapters) + 1)
+    return LoRARequest(lora_name=str(number), lora_int_id=number, lora_path=path)
+
+
 def end() -> None:
     """End vLLM's processes, if there are any, and with them their memory."""
     global _living
@@ -65,12 +82,20 @@ def end() -> None:
 
 def _with_weights(model: Model, options: "VLLM") -> _Living:
     global _living
-    path = str(model.path.resolve())
-    if _living is None or _living.options != options or (_living.path != path and not _swap(_living, model)):
+    base, wanted = whole(model), rank(model)
+    path = str(base.path.resolve())
+    if _living is None or _living.options != options or wanted > _living.rank or not _holds(_living, base):
         release()
-        _living = _Living(llm=_start(model, options), path=path, options=options)
+        room = next(size for size in (0, *RANKS) if wanted <= size)
+        _living = _Living(llm=_start(base, options, room), path=path, options=options, rank=room)
     _living.path = path
     return _living
+
+
+def _holds(living: _Living, base: Model) -> bool:
+    """Whether it has these weights, or could be given them. One that was started for adapters is not given others."""
+    path = base.path.resolve()
+    return living.path == str(path) or same_files(Path(living.path), path) or (not living.rank and _swap(living, base))
 
 
 def _swap(living: _Living, model: Model) -> bool:
@@ -90,9 +115,9 @@ def _swap(living: _Living, model: Model) -> bool:
         return False
 
 
-def _start(model: Model, options: "VLLM") -> Any:
+def _start(model: Model, options: "VLLM", rank: int) -> Any:
     device = best_device()
-    with _environment(settings()):
+    with environment(settings()):
         from vllm import LLM
 
         llm = LLM(
@@ -101,6 +126,7 @@ def _start(model: Model, options: "VLLM") -> Any:
             dtype=stored_dtype(model) or "float32",
             max_model_len=options.context,
             max_num_seqs=options.rows,
+            **({"enable_lora": True, "max_lora_rank": rank} if rank else {}),
             gpu_memory_utilization=options.memory,
             enforce_eager=device == "cpu" if options.eager is None else options.eager,
             # A prompt that is passed in two halves makes vLLM turn back a seeded stream, which dies on a CPU.
@@ -114,35 +140,3 @@ def _start(model: Model, options: "VLLM") -> Any:
         llm.llm_engine.engine_core.shutdown()
         raise
     return llm
-
-
-def settings() -> dict[str, str]:
-    """vLLM's settings where the user has none: quiet, offline, telling nobody, and on a CPU bound to every core."""
-    return {
-        "HF_HUB_OFFLINE": "1",
-        "VLLM_CONFIGURE_LOGGING": "0",
-        "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-        "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, sorted(os.sched_getaffinity(0)))),
-        "VLLM_CPU_KVCACHE_SPACE": str(max(1, _memory() // 2**30 // CACHE_SHARE)),
-    }
-
-
-@contextmanager
-def _environment(defaults: Mapping[str, str]) -> Iterator[None]:
-    """These variables where they are not set, for whoever is started meanwhile, and nobody after."""
-    added = {name: value for name, value in defaults.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
-
-
-def _memory() -> int:
-    """Bytes that this machine, or the container that we are in, has."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    said = limit.read_text().strip() if limit.is_file() else ""
-    return min(machine, int(said)) if said.isdigit() else machine

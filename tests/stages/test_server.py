@@ -20,7 +20,7 @@ from stages.engines.engine import Request, Sampling
 from stages.engines.hf import HF
 from stages.engines.models import end_of_turn, load_tokenizer
 from stages.engines.server import Server
-from stages.engines.vllm_process import settings
+from stages.engines.vllm_settings import settings
 from stages.evaluate.keep import Keep
 from stages.generate.sample import Sample
 from tests.stages.rows import answered

@@ -11,7 +11,7 @@ from pathlib import Path  # noqa: F401
 
 import pytest
 
-from stages.artifacts import Completions, Prompts
+from stages.artifacts import Completions, Model, Prompts
 from stages.engines.engine import Request, Sampling
 from stages.engines.hf import HF
 from stages.engines.models import end_of_turn, load_model, release
@@ -80,6 +80,32 @@ def test_an_answer_depends_on_its_seed_and_not_on_what_is_drawn_beside_it(engine
 def test_greedy_answers_are_those_of_transformers(engine, wide_models):
     asked = requests(n=1)
     assert answered(engine, wide_models[0], asked, GREEDY) == answered(HF(), wide_models[0], asked, GREEDY)
+
+
+@real
+def test_a_kept_adapter_is_answered_with_over_its_base_and_the_next_one_without_a_new_start(
+    engine, artifact, wide_models
+):
+    pytest.importorskip("peft", reason="an adapter needs peft")
+    from stages.artifacts import Pairs
+    from stages.train.adapter import LoRA
+    from stages.train.dpo import DPO
+    from stages.train.objectives import Sigmoid
+    from tests.stages.test_dpo import PAIRS
+
+    fields = {"learning_rate": 1e-2, "max_steps": 4, "batch": 8}
+    stage = DPO(loss=Sigmoid(beta=0.1), adapter=LoRA(r=4, alpha=8, merged=False), **fields)
+    base = wide_models[0]
+    models, asked, said, lived = [base], requests(n=1), [], []
+    for _ in range(2):
+        models.append(artifact(Model))
+        stage(pairs=artifact(Pairs, PAIRS), policy=models[-2], reference=models[-2], out=models[-1])
+    for model in (models[1], models[2], models[0], models[1]):
+        said.append(answered(engine, model, asked, GREEDY))
+        assert said[-1] == answered(HF(), model, asked, GREEDY)
+        lived.append(processes())
+    assert said[0] == said[3] != said[1] != said[2]
+    assert lived[0] == lived[1] == lived[2] == lived[3], "one base, one vLLM"
 
 
 @real
