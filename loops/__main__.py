@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _planned(cfg: DictConfig, overrides: Sequence[str]) -> Plan:
     recipe = gated(load(cfg), section(cfg, "gate"))
-    screen(recipe, section(cfg, "engine"), overrides)
+    screen(recipe, {name: section(cfg, name) for name in ("engine", "launch")}, overrides)
     check_name(resolved(cfg, "run"), "run")
     check_columns(section(cfg, "table"))
     return unroll(recipe)

@@ -15,25 +15,26 @@ from loops.recipe import Recipe
 from loops.secrets import secrets
 from loops.shipped import home
 
-MACHINES = ("loops.", "stages.engines.")
+MACHINES = ("loops.", "stages.engines.", "stages.train.launch.")
 
 
-def screen(recipe: Recipe, engine: Mapping[str, Any], overrides: Sequence[str]) -> None:
+def screen(recipe: Recipe, chosen: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """
     Args:
-        engine: the one that the user chose.
+        chosen: the machines that the user chose, ``engine`` and ``launch``.
         overrides: what the user said.
 
     Raises:
         RecipeError: a stage reads a file that is neither below where you stand, nor shipped, nor said on the command
-            line; it brings an engine of its own; or it holds the value of a secret.
+            line; it brings machines of its own; or it holds the value of a secret.
     """
     said, known = set(_said(overrides)), list(secrets())
+    machines = [part for _, part in _walk(dict(chosen), "") if isinstance(part, dict)]
     for place, nodes in enumerate([recipe.setup, *recipe.rounds]):
         for name, node in nodes.items():
             for field, value in _walk(node.stage, f"round-{place:02d}/{name}" if place else f"setup/{name}"):
                 if isinstance(value, dict):
-                    _check_target(field, value, engine)
+                    _check_target(field, value, machines)
                 elif isinstance(value, str):
                     _check_secrets(field, value, known)
                     _check_path(field, value, said)
@@ -41,9 +42,9 @@ def screen(recipe: Recipe, engine: Mapping[str, Any], overrides: Sequence[str]) 
                     raise RecipeError(f"{field}: a recipe holds texts and numbers, no {type(value).__name__}")
 
 
-def _check_target(field: str, value: Mapping[str, Any], engine: Mapping[str, Any]) -> None:
+def _check_target(field: str, value: Mapping[str, Any], machines: Sequence[Mapping[str, Any]]) -> None:
     target = value.get("_target_")
-    if isinstance(target, str) and target.startswith(MACHINES) and value != engine:
+    if isinstance(target, str) and target.startswith(MACHINES) and value not in machines:
         raise RecipeError(f"{field}: {target} is the user's to choose; say {{engine: ${{engine}}}} and engine=...")
 
 

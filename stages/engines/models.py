@@ -30,12 +30,13 @@ def multiplies_bfloat16(device: str) -> bool:
     return device == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
-def load_model(model: Model, device: str | None = None) -> Any:
+def load_model(model: Model, device: str | None = None, four_bits: bool = False) -> Any:
     """The model, ready for inference, in the precision that it is stored in; kept for the next call.
 
     Weights that were stored in float32 are never rounded: one round's update is smaller than bfloat16 can tell.
+    ``four_bits`` is for the reference of a training over a base in four bits, and for nobody else.
     """
-    return _resident(str(model.path), device or best_device())
+    return _resident(str(model.path), device or best_device(), four_bits)
 
 
 def load_tokenizer(model: Model) -> Any:
@@ -99,46 +100,24 @@ def check_precision(policy: Model, reference: Model) -> None:
         )
 
 
-def check_weights(model: Any, where: str) -> None:
-    """
-    Args:
-        where: which model this is, and at which point, for the message.
-
-    Raises:
-        ValueError: a weight is NaN or infinite, so that everything the model says would be noise.
-    """
-    import torch
-
-    for name, weight in [*model.named_parameters(), *model.named_buffers()]:
-        if weight.is_floating_point() and not bool(torch.isfinite(weight.detach()).all()):
-            count = int((~torch.isfinite(weight.detach())).sum())
-            raise ValueError(
-                f"{where}: {count} of {weight.numel()} numbers of {name} are not finite. Likely causes: a training "
-                "that diverged (learning rate), a precision too narrow for these weights (dtype), or a damaged file"
-            )
-
-
 def load_aside(model: Model, device: str) -> Any:
     """The model likewise, but kept by nobody."""
     return _loaded(str(model.path), device)
 
 
 @lru_cache(maxsize=2)
-def _resident(path: str, device: str) -> Any:
-    return _loaded(path, device)
+def _resident(path: str, device: str, four_bits: bool) -> Any:
+    return _loaded(path, device, four_bits)
 
 
-def _loaded(path: str, device: str) -> Any:
-    import torch
-    from transformers import AutoModelForCausalLM
-
+def _loaded(path: str, device: str, four_bits: bool = False) -> Any:
+    from stages.engines.adapters import add_adapter, has_adapter, load_base
     from stages.engines.attention import attend_well
 
-    loaded = AutoModelForCausalLM.from_pretrained(
-        Path(path), dtype="auto", local_files_only=True, trust_remote_code=False, use_safetensors=True
-    )
-    if not multiplies_bfloat16(device):
-        loaded = loaded.to(torch.float32)
+    model = Model(Path(path))
+    loaded = load_base(model, "auto" if multiplies_bfloat16(device) else "float32", four_bits)
+    if has_adapter(model):
+        add_adapter(loaded, model.path)
     loaded = loaded.to(device).eval().requires_grad_(False)
     attend_well(loaded)
     return loaded

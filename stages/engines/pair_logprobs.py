@@ -34,8 +34,10 @@ def tokenised(pairs: Pairs, model: Model, max_tokens: int, counts: Counter[str])
         yield {**row, "prompt_tokens": prompt, **answers}
 
 
-def pair_logprobs(rows: Sequence[Row], model: Model, what: str, batch_tokens: int) -> list[tuple[float, float]]:
-    """(log π(chosen), log π(rejected)) of each tokenised row, in nats; ``what`` names the progress bar.
+def pair_logprobs(
+    rows: Sequence[Row], model: Model, what: str, batch_tokens: int, four_bits: bool = False
+) -> list[tuple[float, float]]:
+    """(log π(chosen), log π(rejected)) of each tokenised row, in nats; ``what`` names the progress bar. See load_model.
 
     Raises:
         ValueError: one of them is not finite.
@@ -47,7 +49,7 @@ def pair_logprobs(rows: Sequence[Row], model: Model, what: str, batch_tokens: in
     sequences = [(row["prompt_tokens"], row[f"{side}_tokens"]) for row in rows for side in ("chosen", "rejected")]
     sums = [0.0] * len(sequences)
     with progress(what, len(sequences), "answers") as bar:
-        for place, value in score_sequences(load_model(model), sequences, batch_tokens):
+        for place, value in score_sequences(load_model(model, four_bits=four_bits), sequences, batch_tokens):
             if not math.isfinite(value):
                 side = ("chosen", "rejected")[place % 2]
                 raise ValueError(

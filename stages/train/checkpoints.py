@@ -24,12 +24,15 @@ def last_whole(scratch: Path) -> str | None:
 
 
 def seal() -> Any:
-    """A callback that says of each checkpoint that it is whole, when the trainer has written it, and then removes those
-    before it. (The trainer would remove them first, and by the clock.)"""
+    """A callback that says of each checkpoint that it is whole, when all processes have written their parts, and then
+    removes those before it. (The trainer would remove them first, and by the clock.)"""
     from transformers import TrainerCallback
 
     class Seal(TrainerCallback):  # type: ignore[misc]
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            args.distributed_state.wait_for_everyone()
+            if not state.is_world_process_zero:
+                return
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             draft = folder / f".{WHOLE}"
             draft.write_text(json.dumps(_sizes(folder)), encoding="utf-8")
@@ -39,6 +42,22 @@ def seal() -> Any:
                     shutil.rmtree(other)
 
     return Seal()
+
+
+class Resumable:
+    """A mixin for trl's trainers: a checkpoint is for resuming only, and may be an adapter's."""
+
+    def create_model_card(self, *arguments: Any, **options: Any) -> None:
+        """Nobody reads it."""
+
+    def _load_from_checkpoint(self, checkpoint: str, model: Any = None) -> None:
+        from stages.engines.adapters import WEIGHTS, read_weights
+
+        trainer: Any = self
+        if (Path(checkpoint) / WEIGHTS).is_file() and not trainer.is_fsdp_enabled:
+            read_weights(trainer.model, Path(checkpoint))
+        else:
+            super()._load_from_checkpoint(checkpoint, model)  # type: ignore[misc]
 
 
 def _is_whole(checkpoint: Path) -> bool:

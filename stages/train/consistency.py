@@ -53,6 +53,7 @@ class Consistency(Training):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.execution.in_one_process("Consistency")
         check_template(self.question, "question", "first", "second")
         if set(self.first) & set(self.second) or not self.first or not self.second:
             raise ValueError("first and second must each have a spelling, and none in common")
@@ -87,7 +88,7 @@ class Consistency(Training):
         if policy.identity == earlier.identity:
             raise ValueError("policy and earlier are the same model: its implicit reward would prefer nothing")
         labels = label_tokens(policy, (self.first, self.second))
-        rows, counts = trainable(pairs, policy, self.max_tokens, ("prompt", "chosen", "rejected"))
+        rows, counts = trainable(pairs, policy, self.max_tokens, ("prompt", "chosen", "rejected"), not self.four_bits)
         counts["known_logps"] = sum(is_known(row, reference) for row in rows)
         made = [self._row(row, policy) for row in rows]
         rows = [row for row in made if len(row["judge_tokens"]) <= self.max_tokens]
@@ -95,8 +96,8 @@ class Consistency(Training):
         if not rows:
             raise ValueError(f"no pair is left whose judge's prompt has at most {self.max_tokens} tokens")
         rows = in_order(rows, self)
-        give_logprobs(rows, policy, reference, "reference")
-        give_logprobs(rows, policy, earlier, "earlier")
+        give_logprobs(rows, policy, reference, "reference", self.four_bits)
+        give_logprobs(rows, policy, earlier, "earlier", self.four_bits)
         release()
         objective = ConsistencyObjective(settings=self, labels=labels)
         metrics = train(self, rows, objective, policy, out, from_reference=policy.identity == reference.identity)

@@ -38,6 +38,8 @@ class DPO(Training):
         super().__post_init__()
         if self.sft_weight < 0:
             raise ValueError(f"sft_weight must be at least 0, not {self.sft_weight}")
+        if getattr(self.loss, "REMEMBERS", False):
+            self.execution.in_one_process(type(self.loss).__name__)
 
     def foresee(self, *, pairs: Size, policy: Size, reference: Size) -> Foreseen:
         """A trained copy of the policy."""
@@ -56,10 +58,10 @@ class DPO(Training):
         from stages.train.pair_rows import give_logprobs, is_known, trainable
         from stages.train.preference_trainer import train
 
-        rows, counts = trainable(pairs, policy, self.max_tokens, self.loss.NEEDS)
+        rows, counts = trainable(pairs, policy, self.max_tokens, self.loss.NEEDS, not self.four_bits)
         counts["known_logps"] = sum(is_known(row, reference) for row in rows)
         rows = in_order(rows, self)
-        give_logprobs(rows, policy, reference, "reference")
+        give_logprobs(rows, policy, reference, "reference", self.four_bits)
         release()
         objective = PairObjective(
             loss=self.loss,

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from stages.artifacts import Model, Row
 from stages.seeds import derive
 from stages.train.checkpoints import last_whole, seal
+from stages.train.curve import keep
+from stages.train.saving import save
 
 if TYPE_CHECKING:
     from stages.train.training import Training
@@ -35,17 +37,26 @@ def _tokens(row: Row) -> int:
     return len(row["prompt_tokens"]) + max(map(len, answers), default=0)
 
 
-def loaded_for_training(policy: Model) -> Any:
-    """The policy's weights, in float32, to be trained."""
-    import torch
-    from transformers import AutoModelForCausalLM
+def loaded_for_training(policy: Model, settings: "Training") -> Any:
+    """The policy, to be trained: its weights in float32, or an adapter in float32 over weights as they are stored.
 
+    Raises:
+        ValueError: an adapter is to be handed on over its base, and ``dtype`` is not that of the base.
+    """
+    from stages.engines.adapters import has_adapter, load_base, merged
     from stages.engines.attention import attend_well
     from stages.engines.logprobs import check_head
+    from stages.engines.models import best_device, multiplies_bfloat16, stored_dtype
+    from stages.train.adapter import begin
 
-    model = AutoModelForCausalLM.from_pretrained(
-        policy.path, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
-    )
+    adapter = settings.adapter
+    if adapter is None:
+        model = merged(policy, policy.path) if has_adapter(policy) else load_base(policy, "float32")
+    else:
+        if not adapter.merged and settings.dtype != stored_dtype(policy):
+            raise ValueError(f"the base is stored in {stored_dtype(policy)} and stays so; dtype says {settings.dtype}")
+        model = load_base(policy, "auto" if multiplies_bfloat16(best_device()) else "float32", adapter.four_bits)
+        begin(model, policy, adapter, derive("adapter", settings.seed))
     attend_well(model)
     check_head(model)
     return model
@@ -58,12 +69,13 @@ def arguments(kind: Any, settings: "Training", steps: int, scratch: Path, **more
     from stages.engines.models import best_device, multiplies_bfloat16
 
     set_seed(settings.seed)
+    launch = settings.execution.launch
     made = kind(
         output_dir=str(scratch),
         learning_rate=settings.learning_rate,
         max_steps=steps,
         per_device_train_batch_size=settings.micro_batch,
-        gradient_accumulation_steps=settings.batch // settings.micro_batch,
+        gradient_accumulation_steps=settings.batch // (settings.micro_batch * settings.execution.processes),
         lr_scheduler_type=settings.schedule,
         warmup_steps=math.ceil(settings.warmup * steps),
         weight_decay=0.0,
@@ -71,6 +83,7 @@ def arguments(kind: Any, settings: "Training", steps: int, scratch: Path, **more
         max_length=None,
         gradient_checkpointing=settings.execution.checkpointing,
         use_cpu=best_device() == "cpu",
+        ddp_backend="gloo" if best_device() == "cpu" and launch else None,
         bf16=settings.dtype == "bfloat16" and multiplies_bfloat16(best_device()),
         dataloader_pin_memory=best_device() == "cuda",
         remove_unused_columns=False,
@@ -82,40 +95,37 @@ def arguments(kind: Any, settings: "Training", steps: int, scratch: Path, **more
         report_to="none",
         disable_tqdm=True,
         train_sampling_strategy="sequential",
+        **(launch.arguments() if launch else {}),
         **more,
     )
-    if made.world_size > 1:
-        raise ValueError(
-            f"a training runs in one process for now, not in {made.world_size}: its batch would grow with them"
-        )
+    _check_processes(made.world_size, settings)
     if made.device.type == "cuda":
         made._n_gpu = 1  # one process trains on one device; transformers would wrap the model in DataParallel
     return made
 
 
-def fit(trainer: Any, out: Model) -> None:
-    """Train, from the last whole checkpoint if an earlier attempt left one."""
+def _check_processes(started: int, settings: "Training") -> None:
+    if started != settings.execution.processes:
+        raise ValueError(
+            f"this is one of {started} processes that somebody else started, so the batch would grow with them: start "
+            "one, and say launch=ddp or launch=fsdp2"
+        )
+
+
+def fit(trainer: Any, settings: "Training", policy: Model, out: Model) -> dict[str, float]:
+    """Train, from the last whole checkpoint if an earlier attempt left one, and save; where it began and ended.
+
+    Where there are many processes the first one saves, and the others return nothing.
+    """
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(seal())
-    trainer.train(resume_from_checkpoint=last_whole(out.scratch))
-
-
-def save(model: Any, settings: "Training", policy: Model, out: Model) -> None:
-    """Save the weights in the precision that was asked for, with the policy's tokenizer and way to end a turn.
-
-    Raises:
-        ValueError: a weight is not finite; nothing is saved.
-    """
-    import torch
-    from transformers import GenerationConfig
-
-    from stages.engines.models import check_weights, end_of_turn, load_tokenizer
-
-    model = model.to(getattr(torch, settings.dtype))
-    check_weights(model, "the trained model")
-    model.generation_config = GenerationConfig.from_pretrained(policy.path, local_files_only=True)
-    model.save_pretrained(out.path)
-    load_tokenizer(policy).save_pretrained(out.path)
-    assert end_of_turn(out) == end_of_turn(policy), "training must not change how a turn ends"
+    with trainer.args.main_process_first(local=False):
+        checkpoint = last_whole(out.scratch)
+    trainer.train(resume_from_checkpoint=checkpoint)
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if not trainer.is_world_process_zero():
+        return {}
+    save(trainer.model, weights, settings, policy, out)
+    return keep(trainer.state.log_history, out)

@@ -56,11 +56,11 @@ class INPO(Training):
         from stages.train.pair_rows import give_logprobs, is_known, trainable
         from stages.train.preference_trainer import train
 
-        rows, counts = trainable(pairs, policy, self.max_tokens)
+        rows, counts = trainable(pairs, policy, self.max_tokens, carried=not self.four_bits)
         counts["known_logps"] = sum(is_known(row, reference) for row in rows)
         rows = in_order(rows, self)
-        give_logprobs(rows, policy, reference, "reference")
-        give_logprobs(rows, policy, anchor, "anchor")
+        give_logprobs(rows, policy, reference, "reference", self.four_bits)
+        give_logprobs(rows, policy, anchor, "anchor", self.four_bits)
         release()
         objective = PairObjective(loss=_Loss(eta=self.eta, tau=self.tau), reference=reference)
         metrics = train(self, rows, objective, policy, out, from_reference=policy.identity == reference.identity)

@@ -42,7 +42,8 @@ class Batch:
 
 @runtime_checkable
 class Loss(Protocol):
-    """A preference loss. ``NEEDS`` names the columns of Pairs that it reads and that may not be null."""
+    """A preference loss. ``NEEDS`` names the columns of Pairs that it reads and that may not be null. One that keeps
+    numbers from batch to batch says ``REMEMBERS = True``."""
 
     NEEDS: ClassVar[tuple[str, ...]]
 

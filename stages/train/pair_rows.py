@@ -15,10 +15,10 @@ OWN = ("prompt_tokens", "chosen_tokens", "rejected_tokens", "chosen_logp", "reje
 
 
 def trainable(
-    pairs: Pairs, policy: Model, max_tokens: int, needs: Sequence[str] = ()
+    pairs: Pairs, policy: Model, max_tokens: int, needs: Sequence[str] = (), carried: bool = True
 ) -> tuple[list[Row], Counter[str]]:
     """Tokenised rows with the log-probs that they have and the columns that the loss needs, and counts of pairs and of
-    what was dropped by rule.
+    what was dropped by rule. Log-probs that are not ``carried`` are nobody's.
 
     Raises:
         ValueError: no pair is left, or a pair does not say what the loss needs.
@@ -38,12 +38,14 @@ def trainable(
                 f"the loss reads {name!r}, but {missing} of {len(rows)} pairs have none: mine from scores that are "
                 "log-odds (preference_scale), and mix no offline pairs in"
             )
+    for row in () if carried else rows:
+        row["scored_policy"] = None
     return rows, counts
 
 
-def give_logprobs(rows: Sequence[Row], policy: Model, model: Model, name: str) -> None:
+def give_logprobs(rows: Sequence[Row], policy: Model, model: Model, name: str, four_bits: bool = False) -> None:
     """Add the model's log-probs as ``{name}_chosen_logps`` and ``{name}_rejected_logps`` to every row; a row that
-    stands there twice is passed once.
+    stands there twice is passed once. ``four_bits`` is for a policy that is trained so.
 
     Raises:
         ValueError: policy and model are stored in different precisions.
@@ -54,7 +56,7 @@ def give_logprobs(rows: Sequence[Row], policy: Model, model: Model, name: str) -
     check_precision(policy, model)
     distinct = list({id(row): row for row in rows}.values())
     unknown = [row for row in distinct if not is_known(row, model)]
-    passed = iter(pair_logprobs(unknown, model, f"{name} log-probs", BATCH_TOKENS) if unknown else [])
+    passed = iter(pair_logprobs(unknown, model, f"{name} log-probs", BATCH_TOKENS, four_bits) if unknown else [])
     for row in distinct:
         logps = (row["chosen_logp"], row["rejected_logp"]) if is_known(row, model) else next(passed)
         row[f"{name}_chosen_logps"], row[f"{name}_rejected_logps"] = logps

@@ -5,12 +5,15 @@ through a reference here; a few of its methods are replaced and everything else 
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stages.artifacts import Model, Row
 from stages.progress import progress
-from stages.train.curve import keep, watcher
-from stages.train.fitting import arguments, fit, loaded_for_training, save
+from stages.train.checkpoints import Resumable
+from stages.train.curve import watcher
+from stages.train.fitting import arguments, fit, loaded_for_training
+from stages.train.launch import launched
 from stages.train.pair_rows import OWN
 
 if TYPE_CHECKING:
@@ -29,26 +32,32 @@ def train(
         rows: see pair_rows; in whole batches.
         from_reference: whether the policy begins as its own reference, so that the first log-ratio must be 0.
     """
+    return launched(settings.execution.launch, _train, settings, rows, objective, policy, out, from_reference)
+
+
+def _train(
+    settings: "Training", rows: list[Row], objective: "Objective", policy: Model, out: Model, from_reference: bool
+) -> dict[str, float]:
     from datasets import Dataset
     from trl import DPOConfig
 
     from stages.engines.models import load_tokenizer
 
     steps = len(rows) // settings.batch
-    model = loaded_for_training(policy)
+    args = arguments(DPOConfig, settings, steps, out.scratch, precompute_ref_log_probs=True)
     with progress("training", steps, "steps") as bar:
         trainer = _trainer_class()(
-            model=model,
-            args=arguments(DPOConfig, settings, steps, out.scratch, precompute_ref_log_probs=True),
+            model=loaded_for_training(policy, settings),
+            args=args,
             train_dataset=Dataset.from_list(rows),
             data_collator=collated,
             processing_class=load_tokenizer(policy),
             callbacks=[watcher(bar, from_reference)],
         )
         trainer.objective = objective
-        fit(trainer, out)
-    save(model, settings, policy, out)
-    return keep(trainer.state.log_history, out)
+        # Whoever shards weights or sums gradients over processes does it around the model's forward, so that is ours.
+        trainer.model.forward = partial(objective, trainer.model)
+        return fit(trainer, settings, policy, out)
 
 
 def collated(rows: Sequence[Row]) -> dict[str, Any]:
@@ -75,7 +84,7 @@ def _remembered(history: list[dict[str, Any]]) -> list[float]:
 def _trainer_class() -> type:
     from trl import DPOTrainer
 
-    class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
+    class PreferenceTrainer(Resumable, DPOTrainer):  # type: ignore[misc]
         objective: "Objective"
         memory: list[float] | None = None
 
@@ -84,9 +93,6 @@ def _trainer_class() -> type:
 
         def _precompute_ref_logps(self, dataset: Any, *arguments: Any) -> Any:
             return dataset
-
-        def create_model_card(self, *arguments: Any, **options: Any) -> None:
-            """A checkpoint is for resuming only."""
 
         def get_batch_samples(self, *arguments: Any) -> Any:
             """An optimizer step's micro-batches; the objective sees them all before it learns from one."""
@@ -106,8 +112,7 @@ def _trainer_class() -> type:
             if self.memory is None:
                 self.memory = _remembered(self.state.log_history)
             done = self.state.global_step / self.state.max_steps
-            with self.accelerator.autocast():  # accelerate casts in the model's own forward only, which is not called
-                loss, told = self.objective(model, inputs, done, self.memory)
+            loss, told = model(inputs, done, self.memory)
             for name, values in told.items():
                 self._metrics["train"][name].append(self.accelerator.gather(values.detach()).mean().item())
             return loss

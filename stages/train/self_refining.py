@@ -33,6 +33,7 @@ class SelfRefining:
     """
 
     NEEDS: ClassVar[tuple[str, ...]] = ()
+    REMEMBERS: ClassVar[bool] = True
 
     beta: float
     extrapolation: float

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING
 
 from stages.artifacts import Model, Row
 from stages.progress import progress
-from stages.train.curve import keep, watcher
-from stages.train.fitting import arguments, fit, loaded_for_training, save
+from stages.train.checkpoints import Resumable
+from stages.train.curve import watcher
+from stages.train.fitting import arguments, fit, loaded_for_training
+from stages.train.launch import launched
 
 if TYPE_CHECKING:
     from stages.train.sft import SFT
@@ -17,21 +19,24 @@ def train(settings: "SFT", rows: list[Row], policy: Model, out: Model) -> dict[s
     Args:
         rows: prompt_tokens and answer_tokens, in whole batches.
     """
+    return launched(settings.execution.launch, _train, settings, rows, policy, out)
+
+
+def _train(settings: "SFT", rows: list[Row], policy: Model, out: Model) -> dict[str, float]:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     from stages.engines.models import load_tokenizer
 
-    class Trainer(SFTTrainer):  # type: ignore[misc]
-        def create_model_card(self, *arguments: object, **options: object) -> None:
-            """A checkpoint is for resuming only."""
+    class Trainer(Resumable, SFTTrainer):  # type: ignore[misc]
+        pass
 
     steps = len(rows) // settings.batch
-    model = loaded_for_training(policy)
+    args = arguments(SFTConfig, settings, steps, out.scratch, dataset_kwargs={"skip_prepare_dataset": True})
     with progress("training", steps, "steps") as bar:
         trainer = Trainer(
-            model=model,
-            args=arguments(SFTConfig, settings, steps, out.scratch, dataset_kwargs={"skip_prepare_dataset": True}),
+            model=loaded_for_training(policy, settings),
+            args=args,
             train_dataset=Dataset.from_list(
                 [
                     {
@@ -44,6 +49,4 @@ def train(settings: "SFT", rows: list[Row], policy: Model, out: Model) -> dict[s
             processing_class=load_tokenizer(policy),
             callbacks=[watcher(bar, from_reference=False)],
         )
-        fit(trainer, out)
-    save(model, settings, policy, out)
-    return keep(trainer.state.log_history, out)
+        return fit(trainer, settings, policy, out)

@@ -7,24 +7,43 @@ Execution and is not.
 from dataclasses import dataclass, field
 from typing import Literal
 
+from stages.train.adapter import LoRA
+from stages.train.launch import Launch
+
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
     """Memory and speed of a training.
 
     Args:
-        micro_batch: rows that are in memory at once, a divisor of the batch.
+        micro_batch: rows that are in memory at once in each process; with all processes a divisor of the batch.
         checkpointing: compute activations twice instead of keeping them.
-        checkpoint_every: optimizer steps after which a killed training can go on from there with the same trajectory.
+        checkpoint_every: optimizer steps after which a killed training can go on from there with the same trajectory,
+            in more or fewer processes too.
+        launch: over many processes; None for the worker's own.
     """
 
     micro_batch: int = 4
     checkpointing: bool = False
     checkpoint_every: int = 50
+    launch: Launch | None = None
 
     def __post_init__(self) -> None:
         if self.micro_batch < 1 or self.checkpoint_every < 1:
             raise ValueError("micro_batch and checkpoint_every must be at least 1")
+
+    @property
+    def processes(self) -> int:
+        """How many train together."""
+        return self.launch.processes if self.launch else 1
+
+    def in_one_process(self, who: str) -> None:
+        """
+        Raises:
+            ValueError: ``who`` needs to see every pair of a step, in order, and there are many processes.
+        """
+        if self.processes > 1:
+            raise ValueError(f"{who} sees all pairs in one order, which many processes do not: say launch=none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +61,8 @@ class Training:
         seed: of the order of the rows.
         dtype: of the saved weights, and so of everything that reads them. bfloat16 halves files and time and rounds
             away an update of less than half a unit in the last place, which at these learning rates is most of them.
-            Training itself always keeps float32 weights.
+            What is trained is always kept in float32.
+        adapter: train a low-rank adapter and not the weights; see LoRA.
         execution: memory and speed; not part of the identity.
     """
 
@@ -56,6 +76,7 @@ class Training:
     max_grad_norm: float = 1.0
     seed: int = 0
     dtype: Literal["float32", "bfloat16"] = "float32"
+    adapter: LoRA | None = field(default=None, metadata={"added": True})
     execution: Execution = field(default_factory=Execution, compare=False)
 
     def __post_init__(self) -> None:
@@ -65,8 +86,9 @@ class Training:
                 raise ValueError(f"{name} must be above 0, not {value}")
         if (self.max_steps is None) == (self.epochs is None):
             raise ValueError(f"say either max_steps or epochs, not {self.max_steps} and {self.epochs}")
-        if self.batch % self.micro_batch:
-            raise ValueError(f"micro_batch ({self.micro_batch}) must divide batch ({self.batch})")
+        if self.batch % (self.micro_batch * self.execution.processes):
+            times = f" times processes ({self.execution.processes})" if self.execution.processes > 1 else ""
+            raise ValueError(f"micro_batch ({self.micro_batch}){times} must divide batch ({self.batch})")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup is a share of the steps, in [0, 1), not {self.warmup}")
         if self.warmup and self.schedule == "constant":
@@ -74,8 +96,13 @@ class Training:
 
     @property
     def micro_batch(self) -> int:
-        """Rows in memory at once, never more than a batch has."""
-        return min(self.batch, self.execution.micro_batch)
+        """Rows in memory at once, never more than a process has of a batch."""
+        return min(max(1, self.batch // self.execution.processes), self.execution.micro_batch)
+
+    @property
+    def four_bits(self) -> bool:
+        """Whether the base is in four bits while it is trained over; then so is what it is compared with."""
+        return self.adapter is not None and self.adapter.four_bits
 
     def steps(self, rows: int) -> int:
         """Optimizer steps over so many rows; one at least."""

@@ -168,14 +168,15 @@ def test_a_gradient_that_is_no_number_stops_before_its_weights_are_saved_or_chec
 def test_weights_that_are_no_numbers_after_training_are_not_saved(artifact, tiny_model):
     from transformers import AutoModelForCausalLM
 
-    from stages.train.fitting import save
+    from stages.train.saving import save
 
     trained = AutoModelForCausalLM.from_pretrained(tiny_model.path, dtype=torch.float32)
     with torch.no_grad():
         trained.lm_head.weight[0, 0] = math.inf
     out = artifact(Model)
+    settings = DPO(loss=Sigmoid(beta=0.1), learning_rate=1e-3, max_steps=1, batch=4)
     with pytest.raises(ValueError, match=r"the trained model: 1 of \d+ numbers of .* are not finite"):
-        save(trained, DPO(loss=Sigmoid(beta=0.1), learning_rate=1e-3, max_steps=1, batch=4), tiny_model, out)
+        save(trained, trained.state_dict(), settings, tiny_model, out)
     assert list(out.path.iterdir()) == []
 
 
