@@ -107,6 +107,7 @@ def test_a_resolver_in_the_defaults_reads_no_environment_either(plan):
         "tracker",
         "executor",
         "engine",
+        "launch",
         "model",
         "data",
         "scale",
@@ -238,6 +239,9 @@ def test_an_engine_is_the_users_choice_so_no_recipe_sends_a_key_to_its_own_serve
         code, told = plan(text)
         assert code == 1
         assert "is the user's to choose" in told
+    code, told = plan(recipe("{_target_: tests.loops.toys.Constant, value: {_target_: stages.train.launch.Launch}}"))
+    assert code == 1
+    assert "is the user's to choose" in told
     code, told = plan(recipe("{_target_: loops.executors.Inline}"))
     assert code == 1
     assert "is the user's to choose" in told

@@ -149,3 +149,15 @@ def test_a_recipe_fits_on_a_screen_and_begins_with_its_paper():
         lines = (ROOT / f"recipes/{recipe}.yaml").read_text().splitlines()
         assert len(lines) <= 66
         assert "arXiv" in lines[1]
+
+
+def test_over_how_many_processes_a_training_is_spread_changes_no_key(tmp_path):
+    assert plan("dice", "launch=ddp", cwd=tmp_path) == (GOLDEN / "dice-laptop.txt").read_text()
+
+
+@pytest.mark.parametrize("choice", ["adapter=lora", "scale=70b_on_8x80gb"])
+def test_an_adapter_is_another_training_and_an_option_like_any_other(tmp_path, choice):
+    pytest.importorskip("peft", reason="an adapter needs peft")
+    planned, known = (plan("dice", *more, cwd=tmp_path).split() for more in ([choice], [choice, "adapter=none"]))
+    for step, moved in (("setup/sft", False), ("setup/dpo", True), ("round-01/train", True)):
+        assert (planned[planned.index(step) + 1] != known[known.index(step) + 1]) == moved, step
