@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 from stages.artifacts import Model
 from stages.engines.finite import check_weights
 from stages.foreseen import Foreseen, of_model
+from stages.sources.adapter import refuse_adapter
 from stages.sources.files import file_hash
 from stages.sources.revision import check_pinned
 from stages.sources.shape import of_directory
@@ -134,6 +135,7 @@ def keep(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with readable(name):
+        refuse_adapter(name, **where)
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
     tokenizer.chat_template = chat_template or tokenizer.chat_template
     if tokenizer.chat_template is None:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from stages.artifacts import RewardModel
 from stages.engines.finite import check_weights
 from stages.foreseen import Foreseen, of_model
+from stages.sources.adapter import refuse_adapter
 from stages.sources.models import Dtype, directory_hash, readable
 from stages.sources.revision import check_pinned
 from stages.sources.shape import of_directory
@@ -76,6 +77,7 @@ def keep(name: str, out: RewardModel, dtype: Dtype, chat_template: str | None, *
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     with readable(name):
+        refuse_adapter(name, **where)
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
     tokenizer.chat_template = chat_template or tokenizer.chat_template
     if tokenizer.chat_template is None:

@@ -119,6 +119,10 @@ def fit(trainer: Any, settings: "Training", policy: Model, out: Model) -> dict[s
     """
     from transformers import PrinterCallback
 
+    from stages.engines.adapters import keep_float32
+
+    if settings.four_bits:
+        keep_float32(trainer.model)  # trl has made the adapter bfloat16
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(seal())
     with trainer.args.main_process_first(local=False):

@@ -40,9 +40,9 @@ class Execution:
     def in_one_process(self, who: str) -> None:
         """
         Raises:
-            ValueError: ``who`` needs to see every pair of a step, in order, and there are many processes.
+            ValueError: ``who`` needs to see every pair of a step, in order, and training is spread.
         """
-        if self.processes > 1:
+        if self.launch:
             raise ValueError(f"{who} sees all pairs in one order, which many processes do not: say launch=none")
 
 

@@ -62,6 +62,12 @@ def test_merged_or_kept_the_same_training_gives_the_same_model(artifact, tiny_mo
     assert not torch.allclose(says(merged), says(tiny_model), atol=1e-2)
 
 
+def test_activations_that_are_computed_twice_change_nothing_over_a_frozen_base(artifact, tiny_model):
+    once, _ = train(artifact, tiny_model, KEPT)
+    twice, _ = train(artifact, tiny_model, KEPT, execution=Execution(checkpointing=True))
+    assert torch.allclose(says(once), says(twice), atol=1e-4)
+
+
 def test_only_the_targets_are_moved_and_by_no_more_than_r_directions(artifact, tiny_model):
     out, _ = train(artifact, tiny_model, LoRA(r=2, alpha=4, targets=("q_proj", "down_proj")))
     before, after = weights(tiny_model), weights(out)

@@ -92,6 +92,20 @@ def test_pickles_beside_safetensors_are_never_opened(artifact, tiny_model, tmp_p
     assert not planted.exists()
 
 
+@pytest.mark.parametrize("source", [(LocalModel, Model), (LocalReward, RewardModel)])
+def test_an_adapter_is_refused_before_the_base_that_it_names_or_a_pickle_is_opened(
+    artifact, tiny_model, tmp_path, planted, source
+):
+    path = copied(tiny_model, tmp_path / "adapter")
+    config = {"peft_type": "LORA", "base_model_name_or_path": str(tiny_model.path), "target_modules": ["q_proj"]}
+    (path / "adapter_config.json").write_text(json.dumps(config))
+    (path / "adapter_model.bin").write_bytes(pickle.dumps(Planted(planted)))
+    stage, kind = source
+    with pytest.raises(ValueError, match="is an adapter and no whole model; merge it"):
+        stage(path=str(path), dtype="float32")(out=artifact(kind))
+    assert not planted.exists()
+
+
 def test_an_index_that_leads_to_a_pickle_is_refused(artifact, tiny_model, tmp_path, planted):
     path = copied(tiny_model, tmp_path / "led")
     (path / "model.safetensors").rename(path / "other.safetensors")
