@@ -31,25 +31,36 @@ class VLLM:
             scores beside it. On a CPU the cache takes what VLLM_CPU_KVCACHE_SPACE says (in GiB), or an eighth.
         eager: whether to do without compiling, which takes about a minute at every start and saves time afterwards.
             Where nothing is said: on a CPU, where it saves little.
+        tensor_parallel, pipeline_parallel: over how many devices each layer is spread, and the layers are.
     """
 
     rows: int = 128
     context: int | None = None
     memory: float = 0.6
     eager: bool | None = None
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
 
     def __post_init__(self) -> None:
         if self.rows < 1:
             raise ValueError(f"rows must be at least 1, not {self.rows}")
         if not 0 < self.memory <= 1:
             raise ValueError(f"memory is a share of the device's, in (0, 1], not {self.memory}")
+        if self.tensor_parallel < 1 or self.pipeline_parallel < 1:
+            raise ValueError("tensor_parallel and pipeline_parallel must be at least 1")
         if find_spec("vllm") is None:
             raise ValueError("vLLM is not installed in this environment: say `make setup-vllm`, or take engine=hf")
 
+    @property
+    def devices(self) -> int:
+        """How many it takes."""
+        return self.tensor_parallel * self.pipeline_parallel
+
     def memory_of(self, model: Size, length: float) -> tuple[float, float]:
-        """Bytes to decode answers of so many tokens, prompts included: about, and for certain. vLLM itself takes its
-        share of a GPU, whatever it needs."""
-        return model.bytes + decoding(model, self.rows, length), model.bytes
+        """Bytes of a device to decode answers of so many tokens, prompts included: about, and for certain. vLLM itself
+        takes its share of a GPU, whatever it needs."""
+        own = model.bytes / self.devices
+        return own + decoding(model, self.rows, length) / self.devices, own
 
     def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> Iterator[Answer]:
         """See Engine.generate. An answer is cut off, too, where prompt and answer fill the context."""

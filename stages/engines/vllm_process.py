@@ -128,6 +128,8 @@ def _start(model: Model, options: "VLLM", rank: int) -> Any:
             max_num_seqs=options.rows,
             **({"enable_lora": True, "max_lora_rank": rank} if rank else {}),
             gpu_memory_utilization=options.memory,
+            tensor_parallel_size=options.tensor_parallel,
+            pipeline_parallel_size=options.pipeline_parallel,
             enforce_eager=device == "cpu" if options.eager is None else options.eager,
             # A prompt that is passed in two halves makes vLLM turn back a seeded stream, which dies on a CPU.
             enable_chunked_prefill=None if device == "cuda" else False,
