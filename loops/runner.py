@@ -148,6 +148,7 @@ class Runner:
             "stage": step.config,
             "inputs": {name: source.key for name, source in step.inputs.items()},
             "store": str(self.store.root.resolve()),
+            "place": os.getcwd(),
             "log": str(self._log(step).resolve()),
             "foreseen": dict(self.foreseen.get(step.key, {})),
         }

@@ -9,6 +9,7 @@ A step's stderr (libraries' warnings, its traceback) goes to its log. Its stdout
 import json
 import math
 import os
+import platform
 import sys
 import time
 import traceback
@@ -48,6 +49,19 @@ def work(path: Path) -> None:
             with suppress(OSError):  # the disk is full, perhaps
                 traceback.print_exc()
             raise StepFailed(" ".join(hidden(f"{type(failure).__name__}: {failure}").split())) from None
+
+
+def outcome(path: Path) -> str:
+    """As ``work``, for a process on another machine: where the runner stands, and with why the step failed as words,
+    which are empty if it did not."""
+    try:
+        os.chdir(json.loads(path.read_text(encoding="utf-8"))["place"])
+        work(path)
+    except StepFailed as failed:
+        return str(failed)
+    except OSError as missing:
+        return f"{missing} on {platform.node()}: runs, store and where you stand must be there on every machine"
+    return ""
 
 
 def _stage(order: dict[str, Any]) -> Stage:

@@ -9,7 +9,19 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(path for package in ("loops", "stages", "reports") for path in (ROOT / package).rglob("*.py"))
-HEAVY = ["torch", "transformers", "trl", "vllm", "datasets", "mlflow", "matplotlib", "pyarrow", "sklearn"]
+HEAVY = [
+    "torch",
+    "transformers",
+    "trl",
+    "vllm",
+    "ray",
+    "submitit",
+    "datasets",
+    "mlflow",
+    "matplotlib",
+    "pyarrow",
+    "sklearn",
+]
 
 
 def test_importing_every_stage_brings_in_nothing_heavy():

@@ -87,9 +87,9 @@ def test_steps_that_are_the_same_are_made_once(tmp_path):
     assert "setup/twin" in listener.cached
 
 
-def failing(**stage):
-    node = {"stage": {"_target_": f"{TOYS}.Fail"} | stage, "inputs": {"number": "start"}}
-    return toy(setup={"broken": node})
+def failing(**others):
+    node = {"stage": {"_target_": f"{TOYS}.Fail"}, "inputs": {"number": "start"}}
+    return toy(setup={"broken": node, **others})
 
 
 def test_a_failing_step_says_which_and_how_to_go_on(tmp_path):
