@@ -21,7 +21,7 @@ MACHINES = ("loops.", "stages.engines.", "stages.train.launch.")
 def screen(recipe: Recipe, chosen: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """
     Args:
-        chosen: the machines that the user chose, ``engine`` and ``launch``.
+        chosen: the machines that the user chose, ``engine`` and ``launch``, with those that are inside them.
         overrides: what the user said.
 
     Raises:

@@ -4,9 +4,10 @@ The one decision: which items make up a part depends on the items and the part's
 what an earlier attempt left.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from stages.progress import progress
 from stages.table import Row, Table
@@ -21,6 +22,7 @@ def write_parts(
     *,
     size: int,
     together: int = 1,
+    spread: Callable[[Callable[[list[T]], Sequence[Sequence[Row]]], Iterable[list[T]]], Iterator[Any]] = map,
     what: str,
     total: int,
 ) -> None:
@@ -30,16 +32,25 @@ def write_parts(
         make: from some items to the rows of each of them.
         size: items in a part.
         together: parts that are made in one call, for an engine that likes to be asked for much at once.
+        spread: has ``make`` called for each of many lists of items, here or elsewhere, and gives its results in order.
         what, total: the name of the progress bar and the number of items.
     """
-    numbered = enumerate(batched(items, size))
-    with progress(what, total, "rows") as bar:
-        for group in batched(numbered, together):
+    wanted: deque[list[tuple[int, int]]] = deque()
+
+    def lists() -> Iterator[list[T]]:
+        for group in batched(enumerate(batched(items, size)), together):
             missing = [(index, part) for index, part in group if not out.has_part(index)]
-            made = iter(make(list(chain.from_iterable(part for _, part in missing))) if missing else [])
-            for index, part in missing:
-                out.write_part(index, list(chain.from_iterable(islice(made, len(part)))))
-            bar.update(sum(len(part) for _, part in group))
+            bar.update(sum(len(part) for _, part in group) - sum(len(part) for _, part in missing))
+            if missing:
+                wanted.append([(index, len(part)) for index, part in missing])
+                yield list(chain.from_iterable(part for _, part in missing))
+
+    with progress(what, total, "rows") as bar:
+        for made in spread(make, lists()):
+            rows = iter(made)
+            for index, count in wanted.popleft():
+                out.write_part(index, list(chain.from_iterable(islice(rows, count))))
+                bar.update(count)
 
 
 def waves(rows: int, part: int) -> int:

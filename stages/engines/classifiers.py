@@ -1,24 +1,31 @@
 """Reward models in memory: sequence classifiers with one output."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from stages.artifacts import RewardModel
 
 
 def load_classifier(reward: RewardModel) -> tuple[Any, Any]:
-    """The classifier, ready for inference, and its tokenizer.
+    """The classifier, ready for inference, and its tokenizer; kept for the next call.
 
     Raises:
         ValueError: it has more than one output, or names no padding token.
     """
+    return _resident(str(reward.path))
+
+
+@lru_cache(maxsize=1)
+def _resident(path: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     from stages.engines.models import best_device, multiplies_bfloat16
 
     model = AutoModelForSequenceClassification.from_pretrained(
-        reward.path, dtype="auto", local_files_only=True, trust_remote_code=False, use_safetensors=True
+        Path(path), dtype="auto", local_files_only=True, trust_remote_code=False, use_safetensors=True
     )
     if model.config.num_labels != 1:
         raise ValueError(f"a reward model has one output, this one has {model.config.num_labels}")
@@ -26,8 +33,13 @@ def load_classifier(reward: RewardModel) -> tuple[Any, Any]:
         raise ValueError("the reward model's config names no pad_token_id, by which it finds where a text ends")
     if not multiplies_bfloat16(best_device()):
         model = model.to(torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(reward.path, local_files_only=True, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(Path(path), local_files_only=True, trust_remote_code=False)
     return model.to(best_device()).eval(), tokenizer
+
+
+def release() -> None:
+    """Keep none."""
+    _resident.cache_clear()
 
 
 def rewards(model: Any, sequences: Sequence[list[int]]) -> list[float]:

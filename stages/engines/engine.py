@@ -1,8 +1,8 @@
 """What a stage asks of an engine that generates text."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from stages.artifacts import Model
 
@@ -54,3 +54,16 @@ class Engine(Protocol):
     def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> Iterator[Answer]:
         """An answer for each seed of each request, each as soon as it has ended: what was handed over is not lost with
         what was being written beside it."""
+
+
+@runtime_checkable
+class Spread(Protocol):
+    """What an engine of many workers can besides: have parts of a table made by them, which no engine draws."""
+
+    def each(self, make: Callable[[Any], Any], parts: Iterable[Any]) -> Iterator[Any]:
+        """What ``make`` makes of each part, in order. It is sent to the workers with all that it holds."""
+
+
+def over(engine: Engine | None) -> Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]:
+    """How parts are made: by the engine's workers if it has some, else here, one after the other."""
+    return engine.each if isinstance(engine, Spread) else map

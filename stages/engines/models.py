@@ -59,14 +59,18 @@ def context(model: Model) -> int | None:
 
 
 def release() -> None:
-    """Give the memory of kept models back, and end vLLM."""
+    """Give the memory of kept models back, and end vLLM and the workers on a Ray cluster."""
     import gc
 
     import torch
 
+    from stages.engines import classifiers
+    from stages.engines.ray_pool import dismiss
     from stages.engines.vllm_process import end
 
+    dismiss()
     end()
+    classifiers.release()
     _resident.cache_clear()
     gc.collect()
     if torch.cuda.is_available():

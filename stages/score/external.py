@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from stages.artifacts import Completions, Message, RewardModel, Row, Scores
+from stages.engines.engine import Engine, over
 from stages.engines.memory import passing
 from stages.engines.quote import without_control
 from stages.foreseen import Foreseen, Size, passed
@@ -26,6 +27,7 @@ class External:
         max_tokens: conversation and answer together; a longer row gets no score.
         floor: the least share of prompts with a scored answer.
         batch_tokens: speed only.
+        engine: whose workers score, if it has some; not part of the identity.
     """
 
     VERSION: ClassVar[int] = 1
@@ -34,6 +36,7 @@ class External:
     max_tokens: int = 4096
     floor: float = 0.2
     batch_tokens: int = field(default=4096, compare=False)
+    engine: Engine | None = field(default=None, compare=False)
 
     def foresee(self, *, completions: Size, reward: Size) -> Foreseen:
         """Each answer read once."""
@@ -41,19 +44,18 @@ class External:
 
     def __call__(self, *, completions: Completions, reward: RewardModel, out: Scores) -> Mapping[str, float]:
         """Scores in the order of the completions. Cut-off answers have none."""
-        from stages.engines.classifiers import load_classifier
-
-        model, tokenizer = load_classifier(reward)
 
         def scored(rows: list[Row]) -> list[list[Row]]:
-            return [[row] for row in self._scored(rows, model, tokenizer)]
+            return [[row] for row in self._scored(rows, reward)]
 
-        write_parts(out, completions.rows(), scored, size=PART, what="scoring", total=len(completions))
+        spread = over(self.engine)
+        write_parts(out, completions.rows(), scored, size=PART, spread=spread, what="scoring", total=len(completions))
         return summary(out, "reward", self.floor)
 
-    def _scored(self, rows: list[Row], model: Any, tokenizer: Any) -> list[Row]:
-        from stages.engines.classifiers import batches, rewards
+    def _scored(self, rows: list[Row], reward_model: RewardModel) -> list[Row]:
+        from stages.engines.classifiers import batches, load_classifier, rewards
 
+        model, tokenizer = load_classifier(reward_model)
         whole = {
             place: tokenizer.apply_chat_template(_conversation(row, tokenizer), return_dict=True)["input_ids"]
             for place, row in enumerate(rows)

@@ -8,9 +8,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from stages.artifacts import Completions, Model, Row, Scores
+from stages.engines.engine import Engine, over
 from stages.engines.memory import passing
 from stages.foreseen import Foreseen, Size, passed
 from stages.parts import write_parts
@@ -31,6 +32,7 @@ class ImplicitReward:
             the log-ratio is not that model's DPO reward; ``fixed`` takes any other model, as in SPA.
         max_tokens: prompt and answer together; a longer row gets no score. Nothing is cut.
         batch_tokens: tokens that are passed at once; speed only.
+        engine: whose workers score, if it has some; not part of the identity.
     """
 
     VERSION: ClassVar[int] = 2
@@ -40,6 +42,7 @@ class ImplicitReward:
     reference_is: Literal["training", "fixed"] = "training"
     max_tokens: int = 4096
     batch_tokens: int = field(default=4096, compare=False)
+    engine: Engine | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.max_tokens < 2 or self.batch_tokens < 1:
@@ -59,18 +62,18 @@ class ImplicitReward:
             ValueError: policy and reference are the same model, so that every score would be exactly 0, or the
                 reference is not what the policy was trained against.
         """
-        from stages.engines.models import check_precision, load_model
+        from stages.engines.models import check_precision
 
         self._check(policy, reference)
         check_precision(policy, reference)
-
-        models = load_model(policy), load_model(reference)
-        noise = self._noise(completions, models)
+        spread, models = over(self.engine), (policy, reference)
+        scorable = islice((row for row in completions.rows() if self._scorable(row)), REPEATED)
+        [noise] = spread(lambda rows: self._noise(rows, models), [list(scorable)])
 
         def scored(rows: list[Row]) -> list[list[Row]]:
-            return [[row] for row in self._scored(rows, models, policy, noise)]
+            return [[row] for row in self._scored(rows, models, noise)]
 
-        write_parts(out, completions.rows(), scored, size=PART, what="scoring", total=len(completions))
+        write_parts(out, completions.rows(), scored, size=PART, spread=spread, what="scoring", total=len(completions))
         told = summary(out, "implicit reward log π − log ρ (nats)")
         if told["scored"] and told["score_mean"] == told["score_std"] == 0:
             raise ValueError("every score is exactly 0: policy and reference have the same weights")
@@ -89,14 +92,14 @@ class ImplicitReward:
                 "that log-ratio is not its DPO reward. Carry the training reference, or say reference_is: fixed"
             )
 
-    def _noise(self, completions: Completions, models: tuple[Any, Any]) -> float:
+    def _noise(self, rows: list[Row], models: tuple[Model, Model]) -> float:
         """How far a score moves when the same answer is scored in another batch, root mean square, in nats."""
         from stages.engines.logprobs import score_sequences
+        from stages.engines.models import load_model
 
-        scorable = (row for row in completions.rows() if self._scorable(row))
-        sequences = [(row["prompt_tokens"], row["completion_tokens"]) for row in islice(scorable, REPEATED)]
+        sequences = [(row["prompt_tokens"], row["completion_tokens"]) for row in rows]
         together, alone = (
-            [dict(score_sequences(model, sequences, tokens)) for model in models]
+            [dict(score_sequences(load_model(model), sequences, tokens)) for model in models]
             for tokens in (REPEATED * self.max_tokens, 1)
         )
         moved = [(together[0][i] - together[1][i]) - (alone[0][i] - alone[1][i]) for i in range(len(sequences))]
@@ -110,13 +113,14 @@ class ImplicitReward:
             return "truncated"
         return "overlong" if len(row["prompt_tokens"]) + len(row["completion_tokens"]) > self.max_tokens else None
 
-    def _scored(self, rows: list[Row], models: tuple[Any, Any], policy: Model, noise: float) -> list[Row]:
+    def _scored(self, rows: list[Row], models: tuple[Model, Model], noise: float) -> list[Row]:
         from stages.engines.logprobs import score_sequences
+        from stages.engines.models import load_model
 
         fits = [i for i, row in enumerate(rows) if self._scorable(row)]
         sequences = [(rows[i]["prompt_tokens"], rows[i]["completion_tokens"]) for i in fits]
         sums: list[dict[int, float]] = [
-            {fits[place]: value for place, value in score_sequences(model, sequences, self.batch_tokens)}
+            {fits[place]: value for place, value in score_sequences(load_model(model), sequences, self.batch_tokens)}
             for model in models
         ]
         return [
@@ -127,8 +131,8 @@ class ImplicitReward:
                 "score": sums[0][i] - sums[1][i] if i in sums[0] else None,
                 "score_unit": "log-ratio",
                 "null_reason": self._why_not(row),
-                "label_source": label_source(row, policy),
-                "scored_policy": policy.identity,
+                "label_source": label_source(row, models[0]),
+                "scored_policy": models[0].identity,
                 "score_noise": noise,
             }
             for i, row in enumerate(rows)

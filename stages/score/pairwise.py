@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import ClassVar, Literal
 
 from stages.artifacts import Completions, Model, Row, Scores
+from stages.engines.engine import Engine, over
 from stages.engines.memory import passing
 from stages.engines.quote import check_template, filled, transcript
 from stages.foreseen import Foreseen, Size, passed
@@ -39,6 +40,7 @@ class Pairwise:
         max_tokens: of the prompt; a longer comparison is left out.
         floor: the least share of prompts with a scored answer.
         batch_tokens: speed only.
+        engine: whose workers score, if it has some; not part of the identity.
     """
 
     VERSION: ClassVar[int] = 1
@@ -52,6 +54,7 @@ class Pairwise:
     max_tokens: int = 4096
     floor: float = 0.2
     batch_tokens: int = field(default=4096, compare=False)
+    engine: Engine | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         check_template(self.question, "question", "first", "second")
@@ -71,7 +74,8 @@ class Pairwise:
 
         prompts = len({row["prompt_id"] for row in completions.rows(["prompt_id"])})
         groups = (list(rows) for _, rows in groupby(completions.rows(), key=lambda row: row["prompt_id"]))
-        write_parts(out, groups, scored, size=PART, what="comparing", total=prompts)
+        spread = over(self.engine)
+        write_parts(out, groups, scored, size=PART, spread=spread, what="comparing", total=prompts)
         told = [row for row in out.rows(["order_flips", "label_mass"]) if row["label_mass"] is not None]
         means = {name: fmean(row[name] for row in told) for name in ("order_flips", "label_mass") if told}
         return {**summary(out, "mean log-odds against the other answers (nats)", self.floor), **means}

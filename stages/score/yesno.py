@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import ClassVar
 
 from stages.artifacts import Completions, Model, Row, Scores
+from stages.engines.engine import Engine, over
 from stages.engines.memory import passing
 from stages.engines.quote import check_template, filled, transcript
 from stages.foreseen import Foreseen, Size, passed
@@ -31,6 +32,7 @@ class YesNo:
         max_tokens: of the prompt; a longer one gets no score.
         floor: the least share of prompts with a scored answer.
         batch_tokens: speed only.
+        engine: whose workers score, if it has some; not part of the identity.
     """
 
     VERSION: ClassVar[int] = 1
@@ -43,6 +45,7 @@ class YesNo:
     max_tokens: int = 4096
     floor: float = 0.2
     batch_tokens: int = field(default=4096, compare=False)
+    engine: Engine | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         check_template(self.question, "question", "response")
@@ -59,7 +62,8 @@ class YesNo:
         def scored(rows: list[Row]) -> list[list[Row]]:
             return [[row] for row in self._scored(rows, judge)]
 
-        write_parts(out, completions.rows(), scored, size=PART, what="judging", total=len(completions))
+        spread = over(self.engine)
+        write_parts(out, completions.rows(), scored, size=PART, spread=spread, what="judging", total=len(completions))
         mass = [row["label_mass"] for row in out.rows(["label_mass"]) if row["label_mass"] is not None]
         told = {"label_mass": fmean(mass)} if mass else {}
         return {**summary(out, "P(Yes) against P(No)", self.floor), **told}
