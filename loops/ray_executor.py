@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from loops.errors import StepFailed
-from loops.resources import Resources, check_table, needed
+from loops.resources import Resources, check, needed
 from loops.worker import outcome
 
 
@@ -37,13 +37,10 @@ class Ray:
     resources: Mapping[str, Resources] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.workers < 1 or self.retries < 0:
-            raise ValueError(f"workers must be at least 1 and retries at least 0, not {self.workers}, {self.retries}")
         if find_spec("ray") is None:
-            raise ValueError("Ray is not installed in this environment: say `pip install 'selfloop[ray]'`")
-        check_table(self.resources)
-        self._keepers: list[Any] = []
-        self._connecting = threading.Lock()
+            raise ValueError("Ray is not installed in this environment: say `make setup-cluster`")
+        check(self.workers, self.retries, self.resources)
+        self._connecting, self._interrupted = threading.Lock(), threading.Event()
 
     def run(self, order: Path) -> None:
         """Carry out the order in a fresh process of the cluster."""
@@ -53,26 +50,34 @@ class Ray:
         self._connect()
         again = -1 if self.retries else 0  # what a keeper's own death costs is not the step's fault
         keeper = ray.remote(_Keeper).options(num_cpus=0, lifetime="detached", max_restarts=again).remote()
-        self._keepers.append(keeper)
         said = keeper.carry_out.options(max_task_retries=again).remote(order.resolve(), self._options(order))
         keeper.__ray_terminate__.remote()
         try:
+            while not ray.wait([said], timeout=1.0)[0]:
+                if self._interrupted.is_set():
+                    raise StepFailed("interrupted, and ended")
             failure = ray.get(said)
         except RayError as lost:
-            raise StepFailed(f"its worker died in all of {1 + self.retries} tries: {lost}".splitlines()[0]) from None
+            reason = str(lost).strip().splitlines()[-1]
+            raise StepFailed(f"its worker died in all of {1 + self.retries} tries: {reason}") from None
+        except BaseException:
+            ray.kill(keeper)
+            raise
         if failure:
             raise StepFailed(failure)
 
     def stop(self, now: bool) -> None:
         """End the steps that are still running, if it is to be ``now``; else they have ended."""
-        import ray
-
-        for keeper in self._keepers if now else []:
-            ray.kill(keeper)
-        self._keepers.clear()
+        if now:
+            self._interrupted.set()
 
     def _options(self, order: Path) -> dict[str, Any]:
+        """Ray's words for what the step needs. What the cluster has nowhere is said, for it may still grow."""
+        import ray
+
         needs = needed(self.resources, order) or Resources()
+        if needs.gpus > ray.cluster_resources().get("GPU", 0):
+            print(f"  waiting: {order.stem} asks for {needs.gpus} GPUs, more than the Ray cluster has", flush=True)
         memory = {"memory": int(needs.memory * 1e9)} if needs.memory else {}
         return {"num_cpus": needs.cpus, "num_gpus": needs.gpus, "max_retries": self.retries, **memory}
 

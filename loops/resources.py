@@ -18,7 +18,7 @@ class Resources:
     """What is kept free for one step.
 
     Args:
-        cpus, gpus: cores, and whole devices of one machine.
+        cpus, gpus: cores, and whole devices of one machine. A step whose engine works elsewhere needs none on Ray.
         memory: GB; nothing is asked for where nothing is said.
     """
 
@@ -29,8 +29,8 @@ class Resources:
     memory: float | None = None
 
     def __post_init__(self) -> None:
-        if self.cpus < 1 or self.gpus < 0 or (self.memory is not None and self.memory <= 0):
-            raise ValueError(f"cpus must be at least 1, gpus at least 0 and memory above 0, not {self}")
+        if self.cpus < 0 or self.gpus < 0 or (self.memory is not None and self.memory <= 0):
+            raise ValueError(f"cpus and gpus must be at least 0 and memory above 0, not {self}")
 
 
 R = TypeVar("R", bound=Resources)
@@ -43,11 +43,14 @@ def needed(table: Mapping[str, R], order: Path) -> R | None:
     return table[max(leading, key=len)] if leading else None
 
 
-def check_table(table: Mapping[str, Resources]) -> None:
+def check(workers: int, retries: int, table: Mapping[str, Resources]) -> None:
     """
     Raises:
-        ValueError: a name leads to no stage, so what it says would never be heeded.
+        ValueError: an executor cannot have so many workers or further tries, or a name in its table leads to no stage,
+            so that what it says would never be heeded.
     """
+    if workers < 1 or retries < 0:
+        raise ValueError(f"workers must be at least 1 and retries at least 0, not {workers} and {retries}")
     for name in table:
         try:
             resolve_name(name)

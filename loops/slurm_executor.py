@@ -13,7 +13,7 @@ from threading import Event
 from typing import Any
 
 from loops.errors import StepFailed
-from loops.resources import Resources, check_table, needed
+from loops.resources import Resources, check, needed
 from loops.worker import outcome
 
 
@@ -47,12 +47,9 @@ class Slurm:
     resources: Mapping[str, Allocation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.workers < 1 or self.retries < 0:
-            raise ValueError(f"workers must be at least 1 and retries at least 0, not {self.workers}, {self.retries}")
         if find_spec("submitit") is None:
-            raise ValueError("submitit is not installed in this environment: say `pip install 'selfloop[slurm]'`")
-        check_table(self.resources)
-        self._jobs: list[Any] = []
+            raise ValueError("submitit is not installed in this environment: say `make setup-cluster`")
+        check(self.workers, self.retries, self.resources)
         self._interrupted = Event()
         with TemporaryDirectory() as folder:
             try:
@@ -62,32 +59,35 @@ class Slurm:
 
     def run(self, order: Path) -> None:
         """Carry out the order in a job."""
-        from submitit.core.utils import FailedJobError, UncompletedJobError
+        from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError
 
+        needs, folder = needed(self.resources, order) or Allocation(), order.parent.parent / "jobs"
         for _ in range(1 + self.retries):
-            needs = needed(self.resources, order) or Allocation()
-            job = self._asking(order.parent.parent / "jobs", needs).submit(_Attempt(), order.resolve())
-            self._jobs.append(job)
-            while not job.done():
-                if self._interrupted.wait(1.0):
-                    raise StepFailed("interrupted: its job was cancelled")
             try:
-                failure = job.result()
-            except (FailedJobError, UncompletedJobError):
-                continue
-            if failure:
-                raise StepFailed(failure)
-            return
-        raise StepFailed(f"its job {job.job_id} died in all of {1 + self.retries} tries; see {job.paths.stderr}")
+                failure = self._awaited(self._asking(folder, needs).submit(_Attempt(), order.resolve()))
+                break
+            except (FailedJobError, FailedSubmissionError, UncompletedJobError) as lost:
+                reason = str(lost).strip().splitlines()[-1]
+                failure = f"its job died in all of {1 + self.retries} tries ({reason}; see {folder})"
+        if failure:
+            raise StepFailed(failure)
 
     def stop(self, now: bool) -> None:
         """Cancel the jobs that are queued or running, if it is to be ``now``; else they have ended."""
         if now:
             self._interrupted.set()
-        for job in self._jobs:
-            if now and not job.done():
-                job.cancel(check=False)
-        self._jobs.clear()
+
+    def _awaited(self, job: Any) -> str:
+        """What the job says in the end; it is cancelled if nobody waits for it any more."""
+        try:
+            while not job.done():
+                if self._interrupted.wait(1.0):
+                    raise StepFailed("interrupted, and cancelled")
+        except BaseException:
+            job.cancel(check=False)
+            raise
+        said: str = job.result()
+        return said
 
     def _asking(self, folder: Path, needs: Allocation) -> Any:
         """submitit's executor for jobs with these needs.
@@ -101,7 +101,7 @@ class Slurm:
         executor = AutoExecutor(folder, cluster=self.cluster, slurm_max_num_timeout=self.retries)
         executor.update_parameters(
             name="selfloop",
-            cpus_per_task=needs.cpus,
+            cpus_per_task=needs.cpus or None,
             gpus_per_node=needs.gpus or None,
             mem_gb=needs.memory,
             timeout_min=needs.minutes,

@@ -49,7 +49,7 @@ class RayPool:
         if self.gpus != devices and (self.gpus or devices > 1):
             raise ValueError(f"each worker's engine takes {devices} GPUs, but gpus says {self.gpus}")
         if find_spec("ray") is None:
-            raise ValueError("Ray is not installed in this environment: say `pip install 'selfloop[ray]'`")
+            raise ValueError("Ray is not installed in this environment: say `make setup-cluster`")
 
     @property
     def rows(self) -> int:

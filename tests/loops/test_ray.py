@@ -19,6 +19,7 @@ from stages.score.implicit import ImplicitReward
 from tests.loops.away import begin, slow
 from tests.loops.recipes import TOYS, toy
 from tests.loops.test_runner import alive, failing, run, value, wait_for
+from tests.recipes.test_plans import plan
 from tests.stages.rows import prompt
 
 HAVE = find_spec("ray") is not None
@@ -69,7 +70,7 @@ def kill_node(cluster, pid):
 @pytest.mark.parametrize("target", ["loops.ray_executor.Ray", "stages.engines.ray_pool.RayPool"])
 def test_without_ray_it_is_refused_while_planning(target):
     inner = {"inner": {"_target_": "stages.engines.hf.HF"}, "workers": 1} if "Pool" in target else {}
-    with pytest.raises(RecipeError, match=r"pip install 'selfloop\[ray\]'"):
+    with pytest.raises(RecipeError, match="make setup-cluster"):
         build({"_target_": target, **inner}, "it")
 
 
@@ -90,6 +91,12 @@ def asked(count=40):
 
 def answered(engine, model, sampling):
     return {(one.request, one.seed): one.ids for one in engine.generate(model, asked(), sampling)}
+
+
+@real
+def test_where_and_by_how_many_it_is_made_never_changes_a_key(tmp_path):
+    words = ["executor=ray", "engine=ray_hf", "engine.workers=7", "+executor.resources={stages.score: {gpus: 0}}"]
+    assert plan("scir", *words, cwd=tmp_path) == plan("scir", cwd=tmp_path)
 
 
 @real

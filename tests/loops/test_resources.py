@@ -5,7 +5,7 @@ import json
 import pytest
 
 from loops.errors import RecipeError
-from loops.resources import Resources, check_table, needed
+from loops.resources import Resources, check, needed
 from loops.stage import build
 from tests.loops.recipes import TOYS
 
@@ -36,16 +36,18 @@ def test_a_name_is_a_whole_name_and_not_its_beginning(tmp_path):
 
 
 def test_a_name_that_leads_nowhere_is_refused():
-    check_table({"stages": Resources(), "stages.generate.sample.Sample": Resources(), TOYS: Resources()})
+    check(1, 0, {"stages": Resources(), "stages.generate.sample.Sample": Resources(), TOYS: Resources()})
     for wrong in ("stages.genrate", "stages.generate.sample.Simple", "", "stages generate"):
         with pytest.raises(ValueError, match="there is no package, module or class"):
-            check_table({wrong: Resources()})
+            check(1, 0, {wrong: Resources()})
 
 
-@pytest.mark.parametrize("wrong", [{"cpus": 0}, {"gpus": -1}, {"memory": 0}])
+@pytest.mark.parametrize("wrong", [{"cpus": -1}, {"gpus": -1}, {"memory": 0}])
 def test_impossible_needs_are_refused(wrong):
     with pytest.raises(ValueError, match="at least"):
         Resources(**wrong)
+    with pytest.raises(ValueError, match="at least"):
+        check(0, 0, {})
 
 
 def test_what_an_executor_would_ignore_is_refused():

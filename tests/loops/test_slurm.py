@@ -12,6 +12,7 @@ from loops.store import Store
 from tests.loops.away import begin, slow
 from tests.loops.recipes import TOYS, toy
 from tests.loops.test_runner import alive, failing, run, value, wait_for
+from tests.recipes.test_plans import plan
 
 real = pytest.mark.skipif(find_spec("submitit") is None, reason="submitit is not installed: pip install submitit")
 
@@ -22,7 +23,7 @@ def slurm(**fields):
 
 @pytest.mark.skipif(find_spec("submitit") is not None, reason="submitit is installed here")
 def test_without_submitit_it_is_refused_while_planning():
-    with pytest.raises(RecipeError, match=r"pip install 'selfloop\[slurm\]'"):
+    with pytest.raises(RecipeError, match="make setup-cluster"):
         slurm()
 
 
@@ -92,6 +93,11 @@ def test_a_job_whose_time_is_over_is_put_back_and_goes_on(tmp_path):
     assert not alive(pid)
     assert (tmp_path / "run/setup/slow/number.json").exists()
     assert len(list((tmp_path / "run/jobs").glob("*_submitted.pkl"))) == 2, "one job a step"
+
+
+@real
+def test_where_a_step_runs_never_changes_its_key(tmp_path):
+    assert plan("dice", "executor=slurm", "executor.cluster=local", cwd=tmp_path) == plan("dice", cwd=tmp_path)
 
 
 @real
