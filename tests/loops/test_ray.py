@@ -192,7 +192,7 @@ def test_a_step_that_raises_is_told_in_a_line_and_one_whose_worker_dies_is_tried
 
 def half_made(place):
     """The process that makes the slow step; it has begun."""
-    wait_for(lambda: list(place.glob("store/drafts/[!.]*/*.*.*.*/half")))
+    wait_for(lambda: list(place.glob("store/drafts/[!.]*/*.*.*.*/half")), seconds=90)
     [half] = place.glob("store/drafts/[!.]*/*.*.*.*/half")
     return int(half.parent.name.split(".")[1])
 
@@ -215,7 +215,7 @@ def test_ctrl_c_ends_the_steps(cluster, tmp_path):
     runner = begin(on(cluster), tmp_path, seconds=600)
     pid = half_made(tmp_path)
     runner.send_signal(signal.SIGINT)
-    assert "KeyboardInterrupt" in runner.communicate(timeout=30)[1]
+    assert "KeyboardInterrupt" in runner.communicate(timeout=90)[1]
     wait_for(lambda: not alive(pid))
     assert not (tmp_path / "trace").exists()
 
@@ -227,6 +227,6 @@ def test_a_step_whose_node_dies_is_tried_again_on_another(cluster, tmp_path):
     run(toy(rounds=0), tmp_path)
     runner = begin({**on(cluster), "resources": needs}, tmp_path, seconds=4)
     kill_node(cluster, half_made(tmp_path))
-    assert runner.wait(timeout=60) == 0, runner.stderr.read()
+    assert runner.wait(timeout=120) == 0, runner.stderr.read()
     runner.stderr.close()
     assert (tmp_path / "trace").read_text() == "made\n"

@@ -60,7 +60,7 @@ def half_made(place):
 @real
 def test_a_job_outlives_the_runner_that_was_killed_and_is_not_done_twice(tmp_path):
     runner = begin({"_target_": "loops.slurm_executor.Slurm", "cluster": "local"}, tmp_path)
-    wait_for(lambda: list(tmp_path.glob("store/drafts/[!.]*/*.*.*.*/half")))
+    wait_for(lambda: list(tmp_path.glob("store/drafts/[!.]*/*.*.*.*/half")), seconds=90)
     runner.kill()
     runner.wait()
     runner.stderr.close()
@@ -73,10 +73,10 @@ def test_a_job_outlives_the_runner_that_was_killed_and_is_not_done_twice(tmp_pat
 @real
 def test_ctrl_c_cancels_the_jobs(tmp_path):
     runner = begin({"_target_": "loops.slurm_executor.Slurm", "cluster": "local"}, tmp_path, seconds=600)
-    wait_for(lambda: list(tmp_path.glob("store/drafts/[!.]*/*.*.*.*/half")))
+    wait_for(lambda: list(tmp_path.glob("store/drafts/[!.]*/*.*.*.*/half")), seconds=90)
     _, pid = half_made(tmp_path)
     runner.send_signal(signal.SIGINT)
-    assert "KeyboardInterrupt" in runner.communicate(timeout=30)[1]
+    assert "KeyboardInterrupt" in runner.communicate(timeout=90)[1]
     wait_for(lambda: not alive(pid))
     assert not (tmp_path / "trace").exists()
 
@@ -84,10 +84,10 @@ def test_ctrl_c_cancels_the_jobs(tmp_path):
 @real
 def test_a_job_whose_time_is_over_is_put_back_and_goes_on(tmp_path):
     runner = begin({"_target_": "loops.slurm_executor.Slurm", "cluster": "local"}, tmp_path)
-    wait_for(lambda: list(tmp_path.glob("store/drafts/[!.]*/*.*.*.*/half")))
+    wait_for(lambda: list(tmp_path.glob("store/drafts/[!.]*/*.*.*.*/half")), seconds=90)
     before, pid = half_made(tmp_path)
     os.kill(pid, signal.SIGUSR2)  # what Slurm sends some time before the end
-    assert runner.wait(timeout=60) == 0, runner.stderr.read()
+    assert runner.wait(timeout=120) == 0, runner.stderr.read()
     runner.stderr.close()
     assert not before.exists()
     assert not alive(pid)
