@@ -27,9 +27,9 @@ from loops.recipe import check_name, load
 from loops.runner import Runner
 from loops.screen import screen
 from loops.secrets import hidden, show
+from loops.shared import opened
 from loops.shipped import headline, recipes
 from loops.stage import build, build_as
-from loops.store import Store
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,7 +82,7 @@ def _runner(cfg: DictConfig) -> Runner:
     words = {"run": str(run_dir), "ui": str(resolved(cfg, "tracker.uri") or "")}
     console = Console(columns=section(cfg, "table"), closing=str(resolved(cfg, "closing")), words=words)
     return Runner(
-        store=Store(Path(str(resolved(cfg, "store")))),
+        store=opened(Path(str(resolved(cfg, "store"))), resolved(cfg, "remote")),
         executor=build(section(cfg, "executor"), "executor"),
         trackers=[console, build(section(cfg, "tracker"), "tracker")],
         run_dir=run_dir,
@@ -106,6 +106,7 @@ def _run(cfg: DictConfig, ahead: Forecast, runner: Runner, overrides: Sequence[s
         say("\n".join(plan_lines(ahead)) + "\n")
     tracker, table = section(cfg, "tracker"), section(cfg, "table")
     record.write(runner.run_dir, plan, runner.store, words=overrides, tracker=tracker, table=table)
+    runner.store.share(step.key for step in plan.steps)
     runner.run(plan)
     if missing and (told := forecast(plan, runner.store, here=False, device_memory=None).behind()):
         say("\n".join(["", *told]))

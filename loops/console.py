@@ -30,13 +30,16 @@ def plan_lines(forecast: Forecast) -> list[str]:
     plan, store, costs = forecast.plan, forecast.store, forecast.cells()
     wide = max((len(step.id) for step in plan.steps), default=0)
     broad = max((len(type(step.stage).__name__) for step in plan.steps), default=0)
-    states = {step: _state(step, store) for step in plan.steps}
+    away = store.away(step.key for step in plan.steps)
+    states = {step: "away" if step.key in away else _state(step, store) for step in plan.steps}
     lines = [f"{'step':<{wide}}  {'key':<16}  {'state':<5}  {'stage':<{broad}}  {HEADER}"]
     for step, state in states.items():
         stage = type(step.stage).__name__
         lines.append(f"{step.id:<{wide}}  {step.key}  {state:<5}  {stage:<{broad}}  {costs[step.key]}")
     if "have*" in states.values():
         lines.append("have*: the stage's code has changed since; bump its VERSION to make it again")
+    if away:
+        lines.append(f"away: made, and in {store.url}; its files are fetched when a step reads them")
     if "run!" in states.values():
         lines.append("run!: it was made, but its files are damaged:")
     for step in (step for step, state in states.items() if state == "run!"):
@@ -45,7 +48,7 @@ def plan_lines(forecast: Forecast) -> list[str]:
 
 
 def _state(step: Step, store: Store) -> str:
-    """have, ``have*`` (made by code that has changed since), run, or ``run!`` (its files are damaged)."""
+    """Of what is not away: have, ``have*`` (made by code that has changed since), run, or ``run!`` (damaged)."""
     manifest = store.read(step.key)
     if manifest is None:
         return "run!" if store.damage(step.key) else "run"

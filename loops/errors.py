@@ -2,7 +2,8 @@
 
 LoopError
 ├── RecipeError    the recipe, its configuration or its materials were refused while planning (exit code 1)
-└── StepFailed     a step raised, or the process that ran it died (exit code 2)
+├── StepFailed     a step raised, or the process that ran it died (exit code 2)
+└── RemoteFailed   what lies elsewhere did not answer, or refused (exit code 2)
 """
 
 import difflib
@@ -19,6 +20,10 @@ class RecipeError(LoopError):
 
 class StepFailed(LoopError):
     """A step did not finish. Everything that had finished is kept."""
+
+
+class RemoteFailed(LoopError):
+    """A remote store or a hub did not answer, or refused. Everything that is here is kept."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ twice. A child is closed last: one that is found open was cut off, and is told a
 import json
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,8 +38,9 @@ class Finished:
 
     @property
     def ended(self) -> int:
-        """When it was made, in milliseconds."""
-        return int((self.artifact / "manifest.json").stat().st_mtime * 1000)
+        """When it was made, in milliseconds; of one whose files are away, now."""
+        file = self.artifact / "manifest.json"
+        return int((file.stat().st_mtime if file.exists() else time.time()) * 1000)
 
 
 class Ledger:

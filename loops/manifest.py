@@ -39,12 +39,22 @@ def read(directory: Path) -> Manifest | None:
         ValueError: it is none that we wrote.
     """
     try:
-        manifest = Manifest(**json.loads((directory / MANIFEST).read_text(encoding="utf-8")))
+        return parse((directory / MANIFEST).read_text(encoding="utf-8"), directory.name)
     except FileNotFoundError:
         return None
+
+
+def parse(text: str, key: str) -> Manifest:
+    """The manifest of the artifact with this key.
+
+    Raises:
+        ValueError: it is none that we wrote.
+    """
+    try:
+        manifest = Manifest(**json.loads(text))
     except (ValueError, TypeError) as wrong:
         raise ValueError(f"{MANIFEST} cannot be read") from wrong
-    if manifest.key != directory.name:
+    if manifest.key != key:
         raise ValueError(f"{MANIFEST} is that of {manifest.key}")
     return manifest
 
@@ -74,7 +84,7 @@ def damage(directory: Path, manifest: Manifest, deep: bool) -> list[str]:
 
 def _glance(path: Path, name: str, known: dict[str, Any]) -> tuple[str, int]:
     """What can be seen without reading: what is wrong, and when the file was last changed, in nanoseconds."""
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+    if leads_out(name):
         return "leads out of the artifact", 0
     try:
         there = path.lstat()
@@ -85,6 +95,16 @@ def _glance(path: Path, name: str, known: dict[str, Any]) -> tuple[str, int]:
     if there.st_size != known["size"]:
         return f"has {there.st_size} bytes, not {known['size']}", there.st_mtime_ns
     return "", there.st_mtime_ns
+
+
+def leads_out(name: str) -> bool:
+    """Whether a file's name leads out of its artifact."""
+    return PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts
+
+
+def is_sound(path: Path, known: dict[str, Any]) -> bool:
+    """Whether a file is there and has the size and the sha256 that its manifest says."""
+    return path.is_file() and path.stat().st_size == known["size"] and sha256(path) == known["sha256"]
 
 
 def inventory(directory: Path) -> dict[str, dict[str, Any]]:

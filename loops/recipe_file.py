@@ -21,7 +21,7 @@ SECTIONS = (
     *("carry", "setup", "round", "materials", "training", "table"),
 )
 USERS = (
-    *("store", "runs", "run", "number", "home", "closing", "hydra", "recipes"),
+    *("store", "remote", "runs", "run", "number", "home", "closing", "hydra", "recipes"),
     *("model", "data", "scale", "engine", "executor", "tracker", "launch"),
 )
 """What the user says, on the command line or in conf/, and no recipe."""

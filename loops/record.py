@@ -18,6 +18,7 @@ from loops.errors import RecipeError, nearest
 from loops.fingerprint import canonical
 from loops.plan import Plan
 from loops.secrets import hidden
+from loops.shared import opened
 from loops.stage import signature
 from loops.store import Store
 
@@ -56,6 +57,7 @@ class Record:
     table: dict[str, str]
     source: str
     steps: list[Recorded]
+    remote: str | None = None
 
     @property
     def command(self) -> str:
@@ -77,8 +79,10 @@ class Record:
         return self.by_id[id]
 
     def opened(self) -> Store:
-        """The store that holds what it made."""
-        return Store(Path(os.path.normpath(self.place / self.store)))
+        """The store that holds what it made; also what is away can be read."""
+        store = opened(Path(os.path.normpath(self.place / self.store)), self.remote)
+        store.look(step.key for step in self.steps)
+        return store
 
     def metrics(self) -> dict[int, dict[str, float]]:
         """By round, ``<node>/<metric>`` of what has finished."""
@@ -114,6 +118,7 @@ def write(
     record = {
         "name": plan.name,
         "key": plan.key,
+        "remote": store.url,
         "store": os.path.relpath(store.root.resolve(), place.resolve()),
         "words": list(words),
         "tracker": dict(tracker),

@@ -45,6 +45,7 @@ class Runner:
     def missing(self, steps: Iterable[Step]) -> list[Step]:
         """Those of the steps that have no artifact yet, each key once."""
         first_of_key = {step.key: step for step in reversed(list(steps))}
+        self.store.look(first_of_key)
         return [step for step in reversed(first_of_key.values()) if self.store.read(step.key) is None]
 
     def run(self, plan: Plan) -> None:
@@ -66,7 +67,8 @@ class Runner:
             ended = self.patience.ended(plan)
             for tracker in self.trackers if ended is not plan else ():
                 tracker.stopped(ended, self.patience.why)
-            self._link(self.run_dir / "final", ended.carried.items())
+            result = {name: step for name, step in ended.carried.items() if self.store.fetch(step.key)}
+            self._link(self.run_dir / "final", result.items())
         except BaseException as failure:
             self._end("FAILED" if isinstance(failure, StepFailed) else "KILLED")
             raise
@@ -132,7 +134,7 @@ class Runner:
         return done
 
     def _tell_finished(self, step: Step, cached: bool) -> None:
-        manifest = self.store.read(step.key)
+        manifest = self.store.read(step.key) or self.store.fetch(step.key)
         if manifest is None:
             raise StepFailed(f"{step.id}: its worker reported success, but {self.store.path(step.key)} is not there")
         self.patience.note(step, manifest)
@@ -149,6 +151,7 @@ class Runner:
             "inputs": {name: source.key for name, source in step.inputs.items()},
             "store": str(self.store.root.resolve()),
             "place": os.getcwd(),
+            "remote": self.store.url,
             "log": str(self._log(step).resolve()),
             "foreseen": dict(self.foreseen.get(step.key, {})),
         }

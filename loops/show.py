@@ -26,7 +26,7 @@ def show(record: Record, id: str, rows: int) -> None:
         RecipeError: the run has no such step, or it is not there (yet).
     """
     step, store = record.step(id), record.opened()
-    manifest = store.read(step.key)
+    manifest = store.fetch(step.key)
     if manifest is None:
         wrong = "; ".join(store.damage(step.key))
         reason = f"it is damaged: {wrong}" if wrong else "it is not made yet"

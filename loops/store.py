@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +21,12 @@ from loops.manifest import MANIFEST, SCRATCH, Manifest
 
 
 class Store:
-    """A directory of artifacts: ``artifacts/ab/abcd.../`` whole, ``drafts/abcd.../`` in the making."""
+    """A directory of artifacts: ``artifacts/ab/abcd.../`` whole, ``drafts/abcd.../`` in the making.
+
+    What may lie elsewhere is known to ``loops.shared.Shared``; to this one there is no elsewhere, so ``url`` is None.
+    """
+
+    url: str | None = None
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -32,8 +37,21 @@ class Store:
 
     def read(self, key: str) -> Manifest | None:
         """The manifest of a finished step, or None if there is none or its files are seen to be damaged."""
-        found, damage = self._look(key, deep=False)
-        return None if damage else found
+        return self._here(key)
+
+    def fetch(self, key: str) -> Manifest | None:
+        """The same, of an artifact whose files are here when this returns, wherever they were before."""
+        return self.read(key)
+
+    def look(self, keys: Iterable[str]) -> None:
+        """See which of these steps lie elsewhere, so that they can be read."""
+
+    def away(self, keys: Iterable[str]) -> set[str]:
+        """Those of these steps that lie elsewhere only; quicker than to look, for no manifest is read."""
+        return set()
+
+    def share(self, keys: Iterable[str]) -> None:
+        """Put what lies here only elsewhere too."""
 
     def damage(self, key: str, deep: bool = False) -> list[str]:
         """What is wrong with an artifact, a line a file; nothing is wrong with one that is not there."""
@@ -72,11 +90,14 @@ class Store:
                 (draft / SIGN).write_text(resumes or "", encoding="utf-8")
             yield draft
 
-    def commit(self, draft: Path, manifest: Manifest) -> None:
+    def commit(self, draft: Path, manifest: Manifest) -> bool:
         """Make the draft an artifact. If another was quicker, its artifact stays and the draft is dropped.
 
         The signs of life go on while files are flushed, and what a stage would resume from stays until the last moment:
         a kill in between loses nothing.
+
+        Returns:
+            Whether it was this one that made the artifact.
 
         Raises:
             StepFailed: another process has taken the draft over, for this one gave no signs of life.
@@ -95,7 +116,8 @@ class Store:
             raise StepFailed("this process seemed dead, so another one has taken the step over") from gone
         if (draft / SCRATCH).exists():
             os.rename(draft / SCRATCH, aside / SCRATCH)
-        if self.read(manifest.key) is not None:
+        late = self._here(manifest.key) is not None
+        if late:
             os.rename(draft, aside / "late")
         else:
             if target.exists():  # damaged, or what an interrupted deletion has left: no artifact
@@ -103,6 +125,11 @@ class Store:
             os.rename(draft, target)
             _sync(target.parent)
         shutil.rmtree(aside)
+        return not late
+
+    def _here(self, key: str) -> Manifest | None:
+        found, damage = self._look(key, deep=False)
+        return None if damage else found
 
     def _look(self, key: str, deep: bool) -> tuple[Manifest | None, list[str]]:
         try:

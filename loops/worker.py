@@ -24,6 +24,7 @@ from loops.machine import peak
 from loops.manifest import Manifest, inventory
 from loops.provenance import code_hash, package_hash, provenance, runs_on
 from loops.secrets import Hiding, hidden, sweep
+from loops.shared import opened
 from loops.stage import Stage, build, signature
 from loops.store import Store
 
@@ -37,10 +38,10 @@ def work(path: Path) -> None:
     order = json.loads(path.read_text(encoding="utf-8"))
     log = Path(order["log"])
     log.parent.mkdir(parents=True, exist_ok=True)
-    store = Store(Path(order["store"]))
     with stderr_to(log):
         try:
-            stage = _stage(order)
+            stage, store = _stage(order), opened(Path(order["store"]), order.get("remote"))
+            store.look([order["key"]])  # another machine may have made it meanwhile
             resumes = package_hash(type(stage)) if getattr(stage, "RESUMES", False) else None
             with store.claim(order["key"], resumes) as draft:
                 if draft is not None:
@@ -78,7 +79,7 @@ def _stage(order: dict[str, Any]) -> Stage:
 def _make(order: dict[str, Any], stage: Stage, store: Store, draft: Path) -> None:
     wanted = signature(stage)
     for name, key in order["inputs"].items():
-        if store.read(key) is None:
+        if store.fetch(key) is None:
             wrong = "; ".join(store.damage(key)) or "it is gone"
             raise ValueError(f"its input {name} is damaged: {store.path(key)}: {wrong}. The next run makes it again")
     inputs = {name: wanted.inputs[name](store.path(key)) for name, key in order["inputs"].items()}

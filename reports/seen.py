@@ -53,9 +53,9 @@ class Seen:
 
 
 def seen(record: Record) -> Seen:
-    """What there is of a run."""
+    """What there is of a run. Tables that are away are fetched, models are not."""
     store = record.opened()
-    read = [(step, store.read(step.key)) for step in record.steps]
+    read = [(step, (store.read if step.kind == "Model" else store.fetch)(step.key)) for step in record.steps]
     made = [Made(step=step, manifest=found, path=store.path(step.key)) for step, found in read if found is not None]
     return Seen(record=record, made=made)
 
