@@ -18,7 +18,7 @@ CHOICES  = $(if $(ROUNDS),rounds=$(ROUNDS)) $(if $(MODEL),model=$(MODEL)) $(if $
 LOOK     = $(if $(RUN),run=$(RUN)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-vllm setup-cluster check test bench chaos plan run report compare status show logs why diff ui verify gc clean $(RECIPES)
+.PHONY: help setup setup-vllm setup-cluster check test bench chaos plan run report compare push status show logs why diff ui verify gc clean $(RECIPES)
 
 help:            ## this text
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1 \t/' | expand -t 20
@@ -64,6 +64,9 @@ report: setup    ## a page of the latest run, or of RUN=name: runs/NAME/report.h
 
 compare: setup   ## a page of two runs beside each other: A=name B=name
 	@$(if $(and $(A),$(B)),$(BIN)/python -m reports $(A) $(B) $(ARGS),echo "which two runs? say A=name B=name"; exit 1)
+
+push: setup      ## the model of the latest run, or of RUN=name, to the Hugging Face hub: REPO=user/name (ARGS="to=DIR": only write it)
+	@$(BIN)/python -m reports.push $(RUN) $(if $(REPO),repo=$(REPO)) $(ARGS)
 
 status: setup    ## what runs, has finished or failed, what is next, and how long it will take (RUN=name)
 	@$(BIN)/python -m loops status $(LOOK)

@@ -96,13 +96,13 @@ def _view(run: Seen, color: int) -> RunView:
         nodes=cost.by_node(run),
         steps=steps,
         total=cost.total(steps, "all"),
-        provenance=_provenance(run),
+        provenance=provenance(run),
         command=run.record.command,
         source=run.record.source,
     )
 
 
-def _provenance(run: Seen) -> list[tuple[str, str]]:
+def provenance(run: Seen) -> list[tuple[str, str]]:
     """Where the steps came from; several lines where they came from several places."""
     found: Counter[tuple[str, str]] = Counter()
     for each in run.made:
