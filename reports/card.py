@@ -6,12 +6,10 @@ What nobody has told it, such as a licence, it does not make up.
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from loops.fingerprint import canonical
 from loops.plain import plain
 from loops.record import Record, Recorded, flat
 from loops.secrets import hidden
@@ -39,8 +37,8 @@ def card(run: Seen, model: Made, repo: str, licence: str | None) -> str:
     from huggingface_hub import ModelCardData
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    hubs = [each.step for each in _sources(run) if each.step.id in _needed(run.record, model.step)]
-    hubs = [step for step in hubs if "repo" in step.stage["fields"]]
+    needed = _needed(run.record, model.step)
+    hubs = [each.step for each in run.made if each.step.id in needed and "repo" in each.step.stage["fields"]]
     metadata = ModelCardData(
         library_name="transformers",
         pipeline_tag="text-generation",
@@ -93,7 +91,7 @@ def told(run: Seen, model: Made) -> str:
 def digest(each: Made) -> str:
     """A sha256 of an artifact: of the names of its files and their sha256."""
     named = {name: known["sha256"] for name, known in sorted(each.manifest.files.items())}
-    return hashlib.sha256(json.dumps(canonical(named)).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 
 def _needed(record: Record, step: Recorded) -> set[str]:
@@ -105,10 +103,6 @@ def _needed(record: Record, step: Recorded) -> set[str]:
             found.add(id)
             waiting += record.step(id).inputs.values()
     return found
-
-
-def _sources(run: Seen) -> Iterable[Made]:
-    return (each for each in run.made if not each.step.inputs)
 
 
 def _measures(run: Seen) -> Grid:
@@ -129,7 +123,7 @@ def _data(run: Seen, model: Made) -> Grid:
     """What the run began with that is data, and whether the model has learnt from it."""
     needed = _needed(run.record, model.step)
     rows = []
-    for each in _sources(run):
+    for each in (each for each in run.made if not each.step.inputs):
         used = "made the model" if each.step.id in needed else "measured only"
         source = str(each.step.stage["type"]).rpartition(".")[2]
         fields = ", ".join(f"{name} {value}" for name, value in _fields(each.step))
