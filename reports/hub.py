@@ -13,7 +13,7 @@ from typing import Any
 
 from loops.console import say
 from loops.errors import LoopError, RecipeError, RemoteFailed
-from loops.upkeep import size
+from loops.plain import size
 
 
 @dataclass(frozen=True, kw_only=True)
