@@ -108,6 +108,9 @@ def _run(cfg: DictConfig, ahead: Forecast, runner: Runner, overrides: Sequence[s
     record.write(runner.run_dir, plan, runner.store, words=overrides, tracker=tracker, table=table)
     runner.store.share(step.key for step in plan.steps)
     runner.run(plan)
+    ended = runner.patience.ended(plan)
+    if ended is not plan:
+        record.stop(runner.run_dir, ended, runner.patience.why)
     if missing and (told := forecast(plan, runner.store, here=False, device_memory=None).behind()):
         say("\n".join(["", *told]))
 

@@ -44,7 +44,7 @@ class Record:
 
     ``words`` are those of its command line, ``table`` the columns of its closing table, ``tracker`` the configuration
     of who was told, ``source`` the recipe as composed; ``run`` is what the run is called, ``place`` its directory, and
-    ``store`` leads from there.
+    ``store`` leads from there. ``stopped`` says why the last rounds are left out; ``key`` is that of all of them.
     """
 
     run: str
@@ -58,6 +58,7 @@ class Record:
     source: str
     steps: list[Recorded]
     remote: str | None = None
+    stopped: str = ""
 
     @property
     def command(self) -> str:
@@ -127,12 +128,25 @@ def write(
         "steps": [asdict(step) for step in steps],
     }
     place.mkdir(parents=True, exist_ok=True)
-    draft = place / f".{FILE}.{os.getpid()}"
-    draft.write_text(hidden(json.dumps(record, indent=1, allow_nan=False)), encoding="utf-8")
+    draft = _draft(place, record)
     with suppress(RecipeError):  # none is there, or none that can be read
         if read(place).key != plan.key:
             os.replace(place / FILE, place / BEFORE)
     os.replace(draft, place / FILE)
+
+
+def stop(place: Path, plan: Plan, why: str) -> None:
+    """Write down that a run has stopped early: what is left of its plan, and why."""
+    told = json.loads((place / FILE).read_text(encoding="utf-8"))
+    left = {step.id for step in plan.steps}
+    told |= {"stopped": why, "steps": [step for step in told["steps"] if step["id"] in left]}
+    os.replace(_draft(place, told), place / FILE)
+
+
+def _draft(place: Path, record: Mapping[str, Any]) -> Path:
+    draft = place / f".{FILE}.{os.getpid()}"
+    draft.write_text(hidden(json.dumps(record, indent=1, allow_nan=False)), encoding="utf-8")
+    return draft
 
 
 def read(place: Path, file: str = FILE) -> Record:

@@ -67,6 +67,7 @@ class Runner:
             ended = self.patience.ended(plan)
             for tracker in self.trackers if ended is not plan else ():
                 tracker.stopped(ended, self.patience.why)
+            self._unlink_others(ended)
             self._link(self.run_dir / "final", [one for one in ended.carried.items() if self.store.fetch(one[1].key)])
         except BaseException as failure:
             self._end("FAILED" if isinstance(failure, StepFailed) else "KILLED")

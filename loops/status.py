@@ -56,6 +56,8 @@ def status(record: Record, others: Iterable[str]) -> None:
     lay_out(_rounds(found))
     if finished < len(found):
         say(f"\n{_left(found)}")
+    if record.stopped:
+        say(f"\n{plain(record.stopped)}; with more patience.rounds this goes on: {plain(record.command)}")
     if finished < len(found) and "running" not in of:
         say(f"nobody works on it; to go on: {plain(record.command)}")
     other = [name for name in others if name != record.run]

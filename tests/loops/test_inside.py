@@ -202,6 +202,49 @@ def test_time_left_is_what_earlier_rounds_took_less_what_has_run_already():
     assert time_left([*first, standing("round-03/add", "running", 500.0)]) == (0.0, [])
 
 
+STOPPING = """# @package _global_
+# Stops when the total is over the limit.
+name: toy
+rounds: 4
+carry: {total: {init: start, next: add}}
+table: {total: "{add/value:.0f}"}
+setup: {start: {stage: {_target_: tests.loops.toys.Constant, value: 10}}}
+round:
+  add: {stage: {_target_: tests.loops.toys.Add}, inputs: {left: total, right: total}}
+  gate: {stage: {_target_: tests.loops.toys.Over, limit: 30}, inputs: {number: add}}
+"""
+"""Totals are 20, 40, 80, 160."""
+
+
+def test_after_an_early_stop_the_plan_is_what_was_begun_and_more_patience_goes_on(capsys):
+    Path("recipes").mkdir()
+    Path("recipes/toy.yaml").write_text(STOPPING)
+    command = ["recipes=toy", "tracker=silent", "executor=inline", "+patience={metric: gate/over, rounds: 1}"]
+
+    def steps():
+        return [step.id for step in record.read(RUNS / "toy").steps]
+
+    for _ in range(2):  # the same again stops at the same place
+        assert main(command) == 0
+        assert steps()[-1] == "round-02/gate"
+    key = record.read(RUNS / "toy").key
+    told = said(capsys, "status")
+    assert "toy (toy): 5 of 5 steps finished" in told
+    assert "stopped after round 2: gate/over was 1 in the last round (patience.rounds=1)" in told
+    assert "with more patience.rounds this goes on: python -m loops run recipes=toy" in told
+    assert "to go, " not in told
+    assert main([*command, "patience.rounds=2"]) == 0
+    assert steps()[-1] == "round-03/gate"
+    assert main([*command, "patience.rounds=null"]) == 0
+    assert steps()[-1] == "round-04/gate"
+    assert "stopped" not in said(capsys, "status")
+    assert main(command) == 0
+    assert steps()[-1] == "round-02/gate"
+    assert sorted(path.name for path in (RUNS / "toy").glob("round-*/*")) == ["add", "add", "gate", "gate"]
+    assert record.read(RUNS / "toy").key == key, "it is the same loop"
+    assert not (RUNS / "toy/plan-before.json").exists()
+
+
 def test_why_follows_a_difference_to_the_step_that_differs_in_itself(capsys):
     begun("one")
     begun("other", materials={"step": {"stage": {"value": 4.0}}})
