@@ -22,6 +22,7 @@ from loops.console import Console, check_columns, plan_lines, say
 from loops.errors import LoopError, RecipeError
 from loops.forecast import Forecast, forecast
 from loops.gated import gated
+from loops.lines import Lines
 from loops.plan import Plan, unroll
 from loops.recipe import check_name, load
 from loops.runner import Runner
@@ -77,14 +78,16 @@ def _planned(cfg: DictConfig, overrides: Sequence[str]) -> Plan:
 
 
 def _runner(cfg: DictConfig) -> Runner:
-    """The runner of this configuration, whose trackers are the console and the one that is configured."""
+    """The runner of this configuration; its trackers show progress, print, and are the one that is configured."""
     run_dir = Path(str(resolved(cfg, "runs"))) / str(resolved(cfg, "run"))
     words = {"run": str(run_dir), "ui": str(resolved(cfg, "tracker.uri") or "")}
     console = Console(columns=section(cfg, "table"), closing=str(resolved(cfg, "closing")), words=words)
+    store = opened(Path(str(resolved(cfg, "store"))), resolved(cfg, "remote"))
+    executor = build(section(cfg, "executor"), "executor")
     return Runner(
-        store=opened(Path(str(resolved(cfg, "store"))), resolved(cfg, "remote")),
-        executor=build(section(cfg, "executor"), "executor"),
-        trackers=[console, build(section(cfg, "tracker"), "tracker")],
+        store=store,
+        executor=executor,
+        trackers=[Lines(store=store), console, build(section(cfg, "tracker"), "tracker")],
         run_dir=run_dir,
         patience=build_as("loops.patience.Patience", section(cfg, "patience"), "patience"),
     )

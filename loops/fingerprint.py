@@ -29,7 +29,7 @@ def canonical(value: object) -> object:
             return {name: canonical(item) for name, item in value.items()}
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return {
-                "type": f"{type(value).__module__}.{type(value).__qualname__}",
+                "type": type_name(value),
                 "version": getattr(value, "VERSION", 1),
                 "fields": {name: canonical(field) for name, field in _identity(value)},
             }
@@ -41,6 +41,11 @@ def _identity(value: Any) -> Iterator[tuple[str, object]]:
         said = getattr(value, field.name)
         if field.compare and not (field.metadata.get("added") and said == field.default):
             yield field.name, said
+
+
+def type_name(value: object) -> str:
+    """The full name of a value's class."""
+    return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def step_key(stage: object, inputs: Mapping[str, str]) -> str:

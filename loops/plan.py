@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from loops.errors import RecipeError, nearest
-from loops.fingerprint import fingerprint, step_key
+from loops.fingerprint import fingerprint, step_key, type_name
 from loops.recipe import Node, Recipe
 from loops.stage import Stage, build, signature
 
@@ -24,6 +24,11 @@ class Step:
     stage: Stage
     inputs: dict[str, "Step"]
     key: str
+
+    @property
+    def type(self) -> str:
+        """The class of its stage, by its full name."""
+        return type_name(self.stage)
 
 
 @dataclass(frozen=True, kw_only=True)

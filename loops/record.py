@@ -37,6 +37,11 @@ class Recorded:
     stage: dict[str, Any]
     inputs: dict[str, str]
 
+    @property
+    def type(self) -> str:
+        """The class of its stage, by its full name."""
+        return str(self.stage["type"])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Record:

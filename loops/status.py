@@ -15,6 +15,8 @@ from rich.table import Table
 from loops.claims import PATIENCE, SIGN, is_maker, living_maker
 from loops.console import say
 from loops.plain import duration, lay_out, plain
+from loops.plan import Step
+from loops.progress import Bar, told
 from loops.record import Record, Recorded
 
 TAIL = 65536
@@ -27,13 +29,14 @@ SHOWN = 3
 class Standing:
     """How a step is: ``finished``, ``running``, ``failed``, ``interrupted``, ``next`` or ``waiting``.
 
-    ``seconds`` is what it took, or has run so far. ``why`` is what a failure said, or that a maker on another machine,
-    which cannot be seen to have died, is silent.
+    ``seconds`` is what it took, or has run so far, and ``bars`` how far it is, the outermost first. ``why`` is what a
+    failure said, or that a maker on another machine, which cannot be seen to have died, is silent.
     """
 
-    step: Recorded
+    step: Step | Recorded
     state: str
     seconds: float = 0.0
+    bars: Sequence[Bar] = ()
     why: str = ""
 
 
@@ -45,6 +48,8 @@ def status(record: Record, others: Iterable[str]) -> None:
     say(f"{record.run} ({record.name}): {finished} of {len(found)} steps finished")
     for each in of.get("running", []):
         say(f"  running      {each.step.id}, for {duration(each.seconds)}{each.why}")
+        for bar in each.bars:
+            say(f"               {plain(bar.what)}: {', '.join(filter(None, (bar.amount, bar.rates, bar.times)))}")
     for each in of.get("failed", []):
         say(f"  failed       {each.step.id}: {plain(each.why, 300)}")
         say(f"               more: selfloop logs {each.step.id} run={plain(record.run)}")
@@ -75,27 +80,34 @@ def standings(record: Record) -> list[Standing]:
             found.append(Standing(step=step, state="finished", seconds=manifest.seconds))
         else:
             ready = all(record.step(source).key in finished for source in step.inputs.values())
-            found.append(_unfinished(record, step, store.root / "drafts" / step.key, ready))
+            found.append(_unfinished(record, step, store.drafts(step.key), ready))
     return found
 
 
 def time_left(found: Sequence[Standing]) -> tuple[float, list[str]]:
     """Seconds that the steps which have not finished will take, one after the other, and those nodes of which nothing
     is known. A step takes as long as its node did in earlier rounds, on average; if in none, as its node did in the
-    setup; if there is none of that name, as other steps of its stage did.
+    setup; if there is none of that name, as other steps of its stage did; and never less than its bars say.
     """
-    finished = [each for each in found if each.state == "finished"]
+    took = _took(found)
     unfinished = {each.step.key: each for each in found if each.state != "finished"}
     left, unknown = 0.0, set()
     for each in unfinished.values():
-        node = [other for other in finished if other.step.node == each.step.node]
-        same = [other for other in finished if other.step.stage["type"] == each.step.stage["type"]]
-        alike = [other for other in node if other.step.round] or node or same
-        if alike:
-            left += max(0.0, fmean(other.seconds for other in alike) - each.seconds)
-        else:
-            unknown.add(each.step.node)
+        step, told = each.step, max((bar.left or 0.0 for bar in each.bars), default=0.0)
+        alike = took.get((step.node, True)) or took.get((step.node, False)) or took.get(("", step.type))
+        left += max(0.0, told, (fmean(alike) if alike else 0.0) - each.seconds)
+        if not alike and not told:
+            unknown.add(step.node)
     return left, sorted(unknown)
+
+
+def _took(found: Iterable[Standing]) -> dict[tuple[str, bool | str], list[float]]:
+    """Seconds of what has finished, by node in rounds (True) and in the setup, and by stage."""
+    took: dict[tuple[str, bool | str], list[float]] = {}
+    for each in (each for each in found if each.state == "finished"):
+        for like in ((each.step.node, each.step.round > 0), ("", each.step.type)):
+            took.setdefault(like, []).append(each.seconds)
+    return took
 
 
 def _unfinished(record: Record, step: Recorded, drafts: Path, ready: bool) -> Standing:
@@ -103,7 +115,7 @@ def _unfinished(record: Record, step: Recorded, drafts: Path, ready: bool) -> St
     begun = order.stat().st_mtime if order.exists() else None
     if living_maker(drafts):
         seconds = max(0.0, time.time() - begun) if begun else 0.0
-        return Standing(step=step, state="running", seconds=seconds, why=_silence(drafts))
+        return Standing(step=step, state="running", seconds=seconds, bars=told(drafts), why=_silence(drafts))
     if begun is None:
         return Standing(step=step, state="next" if ready else "waiting")
     died = drafts.is_dir() and any(is_maker(draft.name) for draft in drafts.iterdir())

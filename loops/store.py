@@ -35,6 +35,10 @@ class Store:
         """Where the artifact with this key lies, or would lie."""
         return self.root / "artifacts" / key[:2] / key
 
+    def drafts(self, key: str) -> Path:
+        """Where it is made: in a directory with its maker's name."""
+        return self.root / "drafts" / key
+
     def read(self, key: str) -> Manifest | None:
         """The manifest of a finished step, or None if there is none or its files are seen to be damaged."""
         return self._here(key)
@@ -84,7 +88,7 @@ class Store:
             A directory to write in; None if the step is done, perhaps by another process, for which this one has
             waited.
         """
-        with claim(self.root / "drafts" / key, done=lambda: self.read(key) is not None) as draft:
+        with claim(self.drafts(key), done=lambda: self.read(key) is not None) as draft:
             if draft and (resumes is None or (draft / SIGN).read_text(encoding="utf-8") != resumes):
                 _empty(draft)
                 (draft / SIGN).write_text(resumes or "", encoding="utf-8")

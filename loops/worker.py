@@ -3,7 +3,7 @@
 The one decision: an order is plain JSON and needs nothing else, so a step can be run by this process, by a warm worker,
 on another machine, or by hand: ``python -m loops.worker ORDER``.
 
-A step's stderr (libraries' warnings, its traceback) goes to its log. Its stdout is for the person who watches.
+A step's stderr (libraries' warnings, its traceback) goes to its log. How far it is, it tells in its draft.
 """
 
 import json
@@ -22,6 +22,7 @@ from loops.errors import StepFailed
 from loops.fingerprint import canonical, step_key
 from loops.machine import peak
 from loops.manifest import Manifest, inventory
+from loops.progress import telling
 from loops.provenance import code_hash, package_hash, provenance, runs_on
 from loops.secrets import Hiding, hidden, sweep
 from loops.shared import opened
@@ -84,7 +85,7 @@ def _make(order: dict[str, Any], stage: Stage, store: Store, draft: Path) -> Non
             raise ValueError(f"its input {name} is damaged: {store.path(key)}: {wrong}. The next run makes it again")
     inputs = {name: wanted.inputs[name](store.path(key)) for name, key in order["inputs"].items()}
     begun = time.monotonic()
-    with peak() as memory:
+    with telling(draft), peak() as memory:
         metrics = stage(**inputs, out=wanted.output(draft))
         taken = memory()
     seconds = time.monotonic() - begun
@@ -132,8 +133,17 @@ def stderr_to(log: Path) -> Iterator[None]:
             sweep(log)
 
 
+def _by_hand(path: Path) -> None:
+    """Carry out the order for a person who watches."""
+    from loops.lines import lines
+
+    order = json.loads(path.read_text(encoding="utf-8"))
+    with lines(Store(Path(order["store"])).drafts(order["key"])):
+        work(path)
+
+
 if __name__ == "__main__":
     try:
-        work(Path(sys.argv[1]))
+        _by_hand(Path(sys.argv[1]))
     except StepFailed as failed:
         sys.exit(str(failed))

@@ -40,7 +40,7 @@ def write_parts(
     def lists() -> Iterator[list[T]]:
         for group in batched(enumerate(batched(items, size)), together):
             missing = [(index, part) for index, part in group if not out.has_part(index)]
-            bar.update(sum(len(part) for _, part in group) - sum(len(part) for _, part in missing))
+            bar.skip(sum(len(part) for _, part in group) - sum(len(part) for _, part in missing))
             if missing:
                 wanted.append([(index, len(part)) for index, part in missing])
                 yield list(chain.from_iterable(part for _, part in missing))

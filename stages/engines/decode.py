@@ -12,7 +12,7 @@ from stages.engines.cache import join, joinable, select, trim
 from stages.engines.draw import choose
 from stages.engines.engine import Answer, Request, Sampling
 from stages.engines.waiting import Answering, fitting, longest_first
-from stages.progress import progress
+from stages.progress import count_tokens, progress
 
 if TYPE_CHECKING:
     import torch
@@ -114,9 +114,11 @@ class _Batch:
         import torch
 
         draws = torch.tensor([answer.stream.random() for answer in answers], dtype=torch.float64)
-        for answer, token in zip(answers, choose(logits, draws, self.sampling).tolist(), strict=True):
-            if not self._has_ended(answer):
-                answer.tokens.append(token)
+        drawn = zip(answers, choose(logits, draws, self.sampling).tolist(), strict=True)
+        kept = [(answer, token) for answer, token in drawn if not self._has_ended(answer)]
+        for answer, token in kept:
+            answer.tokens.append(token)
+        count_tokens(len(kept))
 
     def _has_ended(self, answer: Answering) -> bool:
         return len(answer.tokens) == self.sampling.max_new_tokens or answer.tokens[-1:] in self.endings

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stages.engines.packed import LAID, Packed, Sequenced, batches, packed
+from stages.progress import count_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +39,7 @@ def answer_states(model: Any, sequences: Packed) -> AnswerStates:
     """One pass of the model's body; the state of a token predicts the token after it."""
     from stages.engines.attention import last_states
 
+    count_tokens(sequences.ids.numel())
     hidden = last_states(model, sequences).index_select(0, sequences.before)
     return AnswerStates(hidden=hidden, targets=sequences.targets, rows=sequences.rows)
 

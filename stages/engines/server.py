@@ -14,7 +14,7 @@ from typing import Any
 from stages.artifacts import Model
 from stages.engines.client import Client, listed
 from stages.engines.engine import Answer, Request, Sampling
-from stages.progress import progress
+from stages.progress import count_tokens, progress
 
 Whose = tuple[int, int]
 """The places of a request and of a seed in it."""
@@ -78,7 +78,9 @@ class Server:
             for place, seed in enumerate(request.seeds)
         }
         for whose, choice in self._choices(client, bodies):
-            yield Answer(*whose, self._ids(choice, model, ends))
+            ids = self._ids(choice, model, ends)
+            count_tokens(len(ids))
+            yield Answer(*whose, ids)
 
     def _client(self) -> Client:
         return Client(

@@ -15,7 +15,7 @@ from stages.artifacts import Model
 from stages.engines.engine import Answer, Request, Sampling
 from stages.engines.memory import decoding
 from stages.foreseen import Size
-from stages.progress import progress
+from stages.progress import count_tokens, progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +79,10 @@ class VLLM:
             asked = {name.split("-")[0]: place for name, place in zip(known, places, strict=True)}
             while llm.llm_engine.has_unfinished_requests():
                 for output in llm.llm_engine.step():
+                    tokens = list(output.outputs[0].token_ids)
+                    count_tokens(len(tokens))
                     bar.update(1)
-                    yield Answer(*asked[output.request_id], list(output.outputs[0].token_ids))
+                    yield Answer(*asked[output.request_id], tokens)
 
 
 def _parameters(seed: int, ends: list[int], sampling: Sampling) -> Any:

@@ -24,7 +24,7 @@ def watcher(bar: Any, from_reference: bool) -> Any:
 
     class Watcher(TrainerCallback):  # type: ignore[misc]
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            bar.update(state.global_step)
+            bar.skip(state.global_step)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float], **_: Any) -> None:
             if "loss" in logs:

@@ -1,12 +1,12 @@
 """trl's SFTTrainer, fed token ids: the loss, its mean over tokens and everything else are trl's."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stages.artifacts import Model, Row
-from stages.progress import progress
+from stages.progress import count_tokens, progress
 from stages.train.checkpoints import Resumable
-from stages.train.curve import watcher
-from stages.train.fitting import arguments, fit, loaded_for_training
+from stages.train.curve import keep, watcher
+from stages.train.fitting import arguments, fit, loaded_for_training, save
 from stages.train.launch import launched
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ def _train(settings: "SFT", rows: list[Row], policy: Model, out: Model) -> dict[
 
     class Trainer(Resumable, SFTTrainer):  # type: ignore[misc]
         pass
+
+        def training_step(self, model: Any, inputs: dict[str, Any], *more: Any) -> Any:
+            count_tokens(inputs["input_ids"].numel())
+            return super().training_step(model, inputs, *more)
 
     steps = len(rows) // settings.batch
     args = arguments(SFTConfig, settings, steps, out.scratch, dataset_kwargs={"skip_prepare_dataset": True})

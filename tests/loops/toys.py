@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
 from stages.engines.client import Client
+from stages.progress import count_tokens, progress
 
 
 class File:
@@ -204,6 +205,26 @@ class Slow:
             with Path(self.trace).open("a") as file:
                 file.write("made\n")
         return out.write(1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Makes so many rows of ten tokens each, one after the other, and tells how far it is. ``noise`` is what it prints
+    meanwhile, as a library might."""
+
+    total: int
+    pause: float = field(default=0.0, compare=False)
+    noise: str = field(default="", compare=False)
+
+    def __call__(self, *, out: Number) -> dict[str, float]:
+        with progress("counting", self.total, "rows") as bar:
+            for _ in range(self.total):
+                time.sleep(self.pause)
+                if self.noise:
+                    os.write(1, self.noise.encode())
+                count_tokens(10)
+                bar.update()
+        return out.write(self.total)
 
 
 @dataclass(frozen=True, kw_only=True)
