@@ -22,7 +22,7 @@ from loops.console import Console, check_columns, plan_lines, say
 from loops.errors import LoopError, RecipeError
 from loops.forecast import Forecast, forecast
 from loops.gated import gated
-from loops.lines import Lines
+from loops.live import watching
 from loops.plan import Plan, unroll
 from loops.recipe import check_name, load
 from loops.runner import Runner
@@ -87,7 +87,7 @@ def _runner(cfg: DictConfig) -> Runner:
     return Runner(
         store=store,
         executor=executor,
-        trackers=[Lines(store=store), console, build(section(cfg, "tracker"), "tracker")],
+        trackers=[watching(console, store, executor), console, build(section(cfg, "tracker"), "tracker")],
         run_dir=run_dir,
         patience=build_as("loops.patience.Patience", section(cfg, "patience"), "patience"),
     )
