@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 from stages.artifacts import Model, Row
 from stages.progress import count_tokens, progress
 from stages.train.checkpoints import Resumable
-from stages.train.curve import keep, watcher
-from stages.train.fitting import arguments, fit, loaded_for_training, save
+from stages.train.curve import watcher
+from stages.train.fitting import arguments, fit, loaded_for_training
 from stages.train.launch import launched
 
 if TYPE_CHECKING:
