@@ -18,7 +18,7 @@ CHOICES  = $(if $(ROUNDS),rounds=$(ROUNDS)) $(if $(MODEL),model=$(MODEL)) $(if $
 LOOK     = $(if $(RUN),run=$(RUN)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-vllm setup-cluster check test bench chaos plan run report compare push status show logs why diff ui verify gc clean $(RECIPES)
+.PHONY: help setup setup-vllm setup-cluster check test bench chaos plan run advance schedule report compare push status show logs why diff ui verify gc clean $(RECIPES)
 
 help:            ## this text
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1 \t/' | expand -t 20
@@ -55,6 +55,12 @@ $(RECIPES): setup
 
 run: setup       ## run RECIPE=dice
 	@$(BIN)/python -m loops run recipes=$(RECIPE) $(CHOICES)
+
+advance: setup   ## a round more of RECIPE=dice, or ROUNDS=+2, from where it stands; exit code 3: there was nothing to do
+	@$(BIN)/python -m loops advance recipes=$(RECIPE) $(CHOICES)
+
+schedule: setup  ## the same at each CRON="0 2 * * *", in the foreground, until Ctrl-C (docs/schedules: cron, systemd, Kubernetes, Slurm)
+	@$(BIN)/python -m loops schedule recipes=$(RECIPE) cron="$(CRON)" $(CHOICES)
 
 plan: setup      ## every step of RECIPE=dice: its key, whether it is there, and what it will cost
 	@$(BIN)/python -m loops plan recipes=$(RECIPE) $(CHOICES)

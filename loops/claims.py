@@ -138,7 +138,7 @@ class _Signs:
         if not self._waiting:
             machine, pid, *_ = draft.name.split(".")
             where = "" if machine == _machine() else " of another machine"
-            print(f"  waiting: process {pid}{where} makes this step already", flush=True)
+            print(f"  waiting: process {pid}{where} is at it already", flush=True)
         self._waiting = True
         time.sleep(POLL)
 

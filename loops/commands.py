@@ -102,6 +102,8 @@ def _command(do: Callable[..., int | None]) -> Command:
     return Command(do=do, places=places, names=tuple(name for name in parameters if name not in places))
 
 
+RECIPES = ("run", "plan", "advance", "schedule")
+"""The commands that take a recipe."""
 COMMANDS = {do.__name__: _command(do) for do in (status, show, logs, why, diff, verify, gc)}
 
 
@@ -112,7 +114,7 @@ def call(name: str, words: Sequence[str], yes: bool) -> int:
         RecipeError: there is no such command, or it does not take these words.
     """
     if name not in COMMANDS:
-        raise RecipeError(f"there is no command {name!r}{nearest(name, ['run', 'plan', *COMMANDS])}")
+        raise RecipeError(f"there is no command {name!r}{nearest(name, [*RECIPES, *COMMANDS])}")
     command = COMMANDS[name]
     placed = [word for word in words if "=" not in word]
     named = dict(word.split("=", 1) for word in words if "=" in word)

@@ -114,6 +114,9 @@ class Console:
     def keep(self, loop: str, file: Path) -> None:
         """Nothing: it lies where it was written."""
 
+    def tag(self, loop: str, tags: Mapping[str, str]) -> None:
+        """Nothing: ``status`` says it."""
+
 
 def rounds_table(columns: Mapping[str, str], rows: Mapping[int, Mapping[str, float]]) -> Table:
     """One row a round."""

@@ -3,6 +3,7 @@
 LoopError
 ├── RecipeError    the recipe, its configuration or its materials were refused while planning (exit code 1)
 ├── StepFailed     a step raised, or the process that ran it died (exit code 2)
+├── NothingToDo    a loop was to be advanced that cannot be now, and nothing is wrong (exit code 3)
 └── RemoteFailed   what lies elsewhere did not answer, or refused (exit code 2)
 """
 
@@ -20,6 +21,14 @@ class RecipeError(LoopError):
 
 class StepFailed(LoopError):
     """A step did not finish. Everything that had finished is kept."""
+
+
+class NothingToDo(LoopError):
+    """There is no round to make now; ``over`` says that there will be none until somebody says other words."""
+
+    def __init__(self, why: str, *, over: bool = False) -> None:
+        super().__init__(why)
+        self.over = over
 
 
 class RemoteFailed(LoopError):

@@ -8,7 +8,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -133,14 +133,28 @@ class Ledger:
 
 def keep(uri: str, experiment: str, loop: str, file: Path) -> bool:
     """Log a file with a loop's run, in place of what was kept under its name; whether there is such a run."""
+    client, run = _found(uri, experiment, loop)
+    if run:
+        client.log_artifact(run, str(file))
+    return bool(run)
+
+
+def tag(uri: str, experiment: str, loop: str, tags: Mapping[str, str]) -> bool:
+    """Set tags of a loop's run; whether there is such a run."""
+    client, run = _found(uri, experiment, loop)
+    for name, value in tags.items() if run else ():
+        client.set_tag(run, name, value)
+    return bool(run)
+
+
+def _found(uri: str, experiment: str, loop: str) -> tuple[Any, str]:
+    """A client, and the id of the loop's run, or nothing if there is none."""
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
     found = client.get_experiment_by_name(experiment)
     known = client.search_runs([found.experiment_id], f"tags.loop = '{loop}'", max_results=1) if found else []
-    for run in known:
-        client.log_artifact(run.info.run_id, str(file))
-    return bool(known)
+    return client, next((run.info.run_id for run in known), "")
 
 
 def _curve(path: Path, now: int) -> list[Any]:

@@ -22,7 +22,7 @@ SECTIONS = (
 )
 USERS = (
     *("store", "remote", "runs", "run", "number", "home", "closing", "hydra", "recipes"),
-    *("model", "data", "scale", "engine", "executor", "tracker", "launch"),
+    *("model", "data", "scale", "engine", "executor", "tracker", "launch", "budget", "notify"),
 )
 """What the user says, on the command line or in conf/, and no recipe."""
 LARGEST = 1_000_000

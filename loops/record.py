@@ -16,7 +16,7 @@ from typing import Any
 
 from loops.errors import RecipeError, nearest
 from loops.fingerprint import canonical
-from loops.plan import Plan
+from loops.plan import Plan, Step
 from loops.secrets import hidden
 from loops.shared import opened
 from loops.stage import signature
@@ -105,22 +105,23 @@ class Record:
         return self.place / folder / f"{step.id.replace('/', '-')}{end}"
 
 
+def recorded(step: Step) -> Recorded:
+    """A step as it is written down."""
+    return Recorded(
+        id=step.id,
+        node=step.node,
+        round=step.round,
+        key=step.key,
+        kind=signature(step.stage).output.__name__,
+        stage=canonical(step.stage),  # type: ignore[arg-type]
+        inputs={name: source.id for name, source in step.inputs.items()},
+    )
+
+
 def write(
     place: Path, plan: Plan, store: Store, *, words: Sequence[str], tracker: Mapping[str, Any], table: Mapping[str, str]
 ) -> None:
     """Write down what a run is about to do. Another plan that was here becomes the one before."""
-    steps = [
-        Recorded(
-            id=step.id,
-            node=step.node,
-            round=step.round,
-            key=step.key,
-            kind=signature(step.stage).output.__name__,
-            stage=canonical(step.stage),  # type: ignore[arg-type]
-            inputs={name: source.id for name, source in step.inputs.items()},
-        )
-        for step in plan.steps
-    ]
     record = {
         "name": plan.name,
         "key": plan.key,
@@ -130,7 +131,7 @@ def write(
         "tracker": dict(tracker),
         "table": dict(table),
         "source": plan.source,
-        "steps": [asdict(step) for step in steps],
+        "steps": [asdict(recorded(step)) for step in plan.steps],
     }
     place.mkdir(parents=True, exist_ok=True)
     draft = _draft(place, record)

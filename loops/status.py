@@ -12,6 +12,7 @@ from statistics import fmean
 
 from rich.table import Table
 
+from loops import outcome, schedule
 from loops.claims import PATIENCE, SIGN, is_maker, living_maker
 from loops.console import say
 from loops.plain import duration, lay_out, plain
@@ -65,6 +66,9 @@ def status(record: Record, others: Iterable[str]) -> None:
         say(f"\n{plain(record.stopped)}; with more patience.rounds this goes on: {plain(record.command)}")
     if finished < len(found) and "running" not in of:
         say(f"nobody works on it; to go on: {plain(record.command)}")
+    news = [*outcome.lines(record.place), *schedule.lines(record.place)]
+    if news:
+        say("\n".join(["", *news]))
     other = [name for name in others if name != record.run]
     if other:
         say(f"\nother runs (run=NAME): {', '.join(map(plain, other))}")

@@ -6,13 +6,15 @@ curves, and a server that is slow or down costs a warning and never a step. What
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Protocol
 
-from loops.ledger import Finished, Ledger, keep
+from loops.ledger import Finished, Ledger, keep, tag
 from loops.manifest import Manifest
 from loops.plan import Plan, Step
 from loops.secrets import hidden
@@ -49,6 +51,9 @@ class Tracker(Protocol):
     def keep(self, loop: str, file: Path) -> None:
         """Keep a copy of a file with the loop of this key, which has been told of."""
 
+    def tag(self, loop: str, tags: Mapping[str, str]) -> None:
+        """Say something of the loop of this key, which has been told of."""
+
 
 @dataclass(kw_only=True)
 class Silent:
@@ -70,6 +75,9 @@ class Silent:
         """Nothing."""
 
     def keep(self, loop: str, file: Path) -> None:
+        """Nothing."""
+
+    def tag(self, loop: str, tags: Mapping[str, str]) -> None:
         """Nothing."""
 
 
@@ -126,14 +134,20 @@ class MLflow:
 
     def keep(self, loop: str, file: Path) -> None:
         """Log the file as an artifact of the loop's run. A failure is a warning."""
+        self._afterwards(f"does not keep {file}", partial(keep, self.uri, self.experiment, loop, file))
+
+    def tag(self, loop: str, tags: Mapping[str, str]) -> None:
+        """Set tags of the loop's run. A failure is a warning."""
+        self._afterwards(f"does not know of {', '.join(tags)}", partial(tag, self.uri, self.experiment, loop, tags))
+
+    def _afterwards(self, otherwise: str, tell: Callable[[], bool]) -> None:
         _quietly()
         try:
-            kept = keep(self.uri, self.experiment, loop, file)
-            lost = "" if kept else "it knows no such loop: say the loop's command again with tracker=mlflow"
+            lost = "" if tell() else "it knows no such loop: say the loop's command again with tracker=mlflow"
         except Exception as failure:
             lost = _short(failure)
         if lost:
-            print(f"MLflow at {self.uri} does not keep {file} ({lost})", file=sys.stderr)
+            print(hidden(f"MLflow at {self.uri} {otherwise} ({lost})"), file=sys.stderr)
 
     def _work(self, plan: Plan) -> None:
         """Tell, group after group, until a call fails: from then on nothing is told."""

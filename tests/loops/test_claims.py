@@ -76,7 +76,7 @@ def test_of_two_loops_one_makes_a_step_and_the_other_waits_and_takes_the_result(
     second = loop("second", 4)
     told = [process.communicate(timeout=60) for process in (first, second)]
     assert [out.splitlines()[-1] for out, _ in told] == ["done"] * 2, told
-    assert f"waiting: process {first.pid} makes this step already" in told[1][0]
+    assert f"waiting: process {first.pid} is at it already" in told[1][0]
     assert made(tmp_path) == 1
     assert (tmp_path / "runs/second/setup/slow/number.json").exists()
     assert list((tmp_path / "store/drafts").iterdir()) == []
