@@ -87,7 +87,7 @@ def load(cfg: DictConfig) -> Recipe:
     carry = {check_name(name, "carry"): _carry(entry, f"carry.{name}") for name, entry in section(cfg, "carry").items()}
     names = [carried.init for carried in carry.values()] + [carried.next for carried in carry.values()]
     for nodes in [setup, *unrolled]:
-        names += [name for node in nodes.values() for name in node.inputs.values()]
+        names += [name for node in nodes.values() for name in node.inputs.values() if name not in nodes]
     materials = _reached(names, cfg)
     sizes = {**section(cfg, "sizes"), **section(cfg, "sampling")}
     return Recipe(name=name, sizes=sizes, setup=materials | setup, carry=carry, rounds=unrolled)

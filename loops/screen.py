@@ -5,6 +5,7 @@ around. A file outside where you stand, and a secret, must be the user's own wor
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def _check_secrets(field: str, value: str, known: Sequence[tuple[str, str]]) -> 
 
 def _check_path(field: str, value: str, said: set[str]) -> None:
     name = field.rpartition(".")[2]
-    if (name == "path" or name.endswith("_path")) and value not in said and not _ours(value):
+    if (name == "path" or name.endswith("_path")) and value not in said and not _all_ours(value):
         raise RecipeError(
             f"{field}: {value!r} leads out of the folder where you stand; to have it read, say it on the command line"
         )
@@ -74,6 +75,11 @@ def _walk(value: Any, where: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list):
         for place, item in enumerate(value):
             yield from _walk(item, f"{where}[{place}]")
+
+
+def _all_ours(path: str) -> bool:
+    """Whether a path, and all files if it is a pattern, are ours."""
+    return _ours(path) and all(map(_ours, glob(path, recursive=True)))
 
 
 def _ours(path: str) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Protocol
 
-from loops.errors import RecipeError, nearest
+from loops.errors import NothingToDo, RecipeError, nearest
 from loops.trust import trusted
 
 
@@ -74,6 +74,7 @@ def build(config: Mapping[str, Any], where: str) -> Any:
 
     Raises:
         RecipeError: unknown target, unknown or missing field, wrong type, or a value that the stage refuses.
+        NothingToDo: the stage waits for something that is not there yet, and says so by ``WAITS`` in what it raises.
     """
     kind = _locate(config.get("_target_"), where)
     fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
@@ -88,6 +89,8 @@ def build(config: Mapping[str, Any], where: str) -> Any:
     try:
         return kind(**values)
     except (ValueError, OSError) as refused:
+        if getattr(refused, "WAITS", False):
+            raise NothingToDo(f"{where}: {refused}") from refused
         raise RecipeError(f"{where}: {refused}") from refused
 
 
