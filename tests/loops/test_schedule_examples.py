@@ -127,10 +127,9 @@ def test_kubernetes_runs_one_at_a_time_and_keeps_store_and_runs():
 def test_kubernetes_own_client_knows_every_field():
     client = pytest.importorskip("kubernetes.client", reason="kubernetes is not installed")
     import json
-    from types import SimpleNamespace
 
     api, asked = client.ApiClient(), cronjob()
-    read = api.deserialize(SimpleNamespace(data=json.dumps(asked)), "V1CronJob")
+    read = api.deserialize(json.dumps(asked), "V1CronJob", "application/json")
     assert api.sanitize_for_serialization(read) == asked, "a field that it does not know is left out"
 
 
