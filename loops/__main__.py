@@ -33,9 +33,7 @@ from loops.schedule import kept, times
 from loops.screen import screen
 from loops.secrets import hidden, show
 from loops.shared import opened
-from loops.shipped import headline, recipes
 from loops.stage import build, build_as
-from loops.store import Store
 from loops.usage import parser
 
 
