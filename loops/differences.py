@@ -9,8 +9,9 @@ from typing import Any
 
 from loops.console import rounds_table, say
 from loops.errors import RecipeError
+from loops.fingerprint import flat
 from loops.plain import lay_out, plain
-from loops.record import BEFORE, FILE, Record, Recorded, flat, read, runs
+from loops.record import BEFORE, FILE, Record, Recorded, read, runs
 
 TEXT = 80
 """The most letters of a value that are shown."""

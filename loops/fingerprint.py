@@ -57,3 +57,14 @@ def fingerprint(value: object) -> str:
     """The first 16 hexadecimal digits of the sha256 of the value's canonical JSON."""
     text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def flat(stage: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    """The fields of a stage by dotted names; ``stage`` and ``version`` are those of a dataclass as a whole."""
+    fields: dict[str, Any] = {f"{place}stage": stage["type"], f"{place}version": stage["version"]}
+    for name, value in stage["fields"].items():
+        if isinstance(value, dict) and set(value) == {"type", "version", "fields"}:
+            fields |= flat(value, f"{place}{name}.")
+        else:
+            fields[place + name] = value
+    return fields

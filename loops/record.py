@@ -190,14 +190,3 @@ def chosen(folder: Path, run: str) -> Record:
     if not run and not latest:
         raise RecipeError(f"no run in {folder} has a {FILE}; begin one, or say runs=DIRECTORY")
     return read(folder / run if run else latest[0])
-
-
-def flat(stage: Mapping[str, Any], place: str = "") -> dict[str, Any]:
-    """The fields of a stage by dotted names; ``stage`` and ``version`` are those of a dataclass as a whole."""
-    fields: dict[str, Any] = {f"{place}stage": stage["type"], f"{place}version": stage["version"]}
-    for name, value in stage["fields"].items():
-        if isinstance(value, dict) and set(value) == {"type", "version", "fields"}:
-            fields |= flat(value, f"{place}{name}.")
-        else:
-            fields[place + name] = value
-    return fields

@@ -11,9 +11,10 @@ from typing import Any
 
 from loops.console import say
 from loops.errors import RecipeError
+from loops.fingerprint import flat
 from loops.manifest import Manifest
 from loops.plain import duration, grid, lay_out, plain, size
-from loops.record import Record, Recorded, flat
+from loops.record import Record, Recorded
 
 TEXT, NUMBERS = 400, 8
 """The most letters of a text and the most numbers of a list that are shown."""

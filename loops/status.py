@@ -5,7 +5,7 @@ The one decision: there is no record of states to go stale. Each is seen anew: i
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -47,17 +47,7 @@ def status(record: Record, others: Iterable[str]) -> None:
     of = {state: [each for each in found if each.state == state] for state in {each.state for each in found}}
     finished = len(of.get("finished", []))
     say(f"{record.run} ({record.name}): {finished} of {len(found)} steps finished")
-    for each in of.get("running", []):
-        say(f"  running      {each.step.id}, for {duration(each.seconds)}{each.why}")
-        for bar in each.bars:
-            say(f"               {plain(bar.what)}: {', '.join(filter(None, (bar.amount, bar.rates, bar.times)))}")
-    for each in of.get("failed", []):
-        say(f"  failed       {each.step.id}: {plain(each.why, 300)}")
-        say(f"               more: selfloop logs {each.step.id} run={plain(record.run)}")
-    for each in of.get("interrupted", []):
-        say(f"  interrupted  {each.step.id}")
-    for each in of.get("next", [])[:SHOWN]:
-        say(f"  next         {each.step.id}")
+    _tell_steps(of, record.run)
     say("")
     lay_out(_rounds(found))
     if finished < len(found):
@@ -72,6 +62,21 @@ def status(record: Record, others: Iterable[str]) -> None:
     other = [name for name in others if name != record.run]
     if other:
         say(f"\nother runs (run=NAME): {', '.join(map(plain, other))}")
+
+
+def _tell_steps(of: Mapping[str, Sequence[Standing]], run: str) -> None:
+    """A line or two for each step that runs, failed, was interrupted or is next."""
+    for each in of.get("running", []):
+        say(f"  running      {each.step.id}, for {duration(each.seconds)}{each.why}")
+        for bar in each.bars:
+            say(f"               {plain(bar.what)}: {', '.join(filter(None, (bar.amount, bar.rates, bar.times)))}")
+    for each in of.get("failed", []):
+        say(f"  failed       {each.step.id}: {plain(each.why, 300)}")
+        say(f"               more: selfloop logs {each.step.id} run={plain(run)}")
+    for each in of.get("interrupted", []):
+        say(f"  interrupted  {each.step.id}")
+    for each in of.get("next", [])[:SHOWN]:
+        say(f"  next         {each.step.id}")
 
 
 def standings(record: Record) -> list[Standing]:
