@@ -12,8 +12,8 @@ from typing import ClassVar
 
 from stages.artifacts import Model
 from stages.engines.finite import check_weights
+from stages.files import file_hash
 from stages.foreseen import Foreseen, of_model
-from stages.sources.files import file_hash
 from stages.sources.models import Dtype, readable
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from stages.artifacts import Pairs, Prompts
+from stages.files import file_hash
 from stages.foreseen import Foreseen
-from stages.sources.files import file_hash
 from stages.sources.formats import READERS
 from stages.sources.rows import Numbered, check_rows, converted, selected
 from stages.sources.shape import of_file

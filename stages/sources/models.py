@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Literal
 
 from stages.artifacts import Model
 from stages.engines.finite import check_weights
+from stages.files import file_hash
 from stages.foreseen import Foreseen, of_model
 from stages.sources.adapter import refuse_adapter
-from stages.sources.files import file_hash
 from stages.sources.revision import check_pinned
 from stages.sources.shape import of_directory
 
