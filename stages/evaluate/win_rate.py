@@ -1,18 +1,17 @@
 """How often one model's answers are preferred to another's, with what it is worth.
 
-The one decision: a judgement that went missing is no tie. The step fails if more are missing than the recipe allows,
-because answers that cannot be judged (cut off, over-long) are not a random part of all.
+The one decision: every rate has its 95 % interval, and the one at equal length bears "minimal" in its name, because it
+is not AlpacaEval's.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import ClassVar
 
 from stages.artifacts import Report, Scores
+from stages.evaluate.judged import check_allowed, judged
 from stages.evaluate.length_control import minimal_length_controlled, raw
-from stages.evaluate.two_answers import preference, two_answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +30,7 @@ class WinRate:
     missing_allowed: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.missing_allowed < 1:
-            raise ValueError(f"missing_allowed is a share of the prompts, in [0, 1), not {self.missing_allowed}")
+        check_allowed(self.missing_allowed)
 
     def __call__(self, *, scores: Scores, out: Report) -> Mapping[str, float]:
         """Of scores of SideBySide. The rates are over the prompts that were judged; ``missing`` is the others' share.
@@ -42,40 +40,21 @@ class WinRate:
         Raises:
             ValueError: the rows are not two answers a prompt, or too many judgements are missing.
         """
-        preferences, longer, reasons = list[float](), list[float](), Counter[str]()
-        lengths: tuple[list[int], list[int]] = ([], [])
-        for rows in two_answers(scores, ["completion", "null_reason"], "SideBySide"):
-            preferred = preference(*rows)
-            if preferred is None:
-                reasons[next(row["null_reason"] or "unscored" for row in rows if row["score"] is None)] += 1
-                continue
-            candidate, baseline = (len(row["completion"][0]["content"]) for row in rows)
-            preferences.append(preferred)
-            longer.append(candidate - baseline)
-            lengths[0].append(candidate)
-            lengths[1].append(baseline)
-        self._check(len(preferences), reasons)
+        every = judged(scores, self.missing_allowed)
+        known = [(each, each.preference) for each in every if each.preference is not None]
+        preferences = [preference for _, preference in known]
+        longer = [float(each.candidate_characters - each.baseline_characters) for each, _ in known]
         report = {
             **_rates(preferences, longer),
             "wins": float(preferences.count(1.0)),
             "ties": float(preferences.count(0.5)),
             "losses": float(preferences.count(0.0)),
-            "missing": reasons.total() / (len(preferences) + reasons.total()),
-            "characters": fmean(lengths[0]),
-            "baseline_characters": fmean(lengths[1]),
+            "missing": (len(every) - len(known)) / len(every),
+            "characters": fmean(each.candidate_characters for each, _ in known),
+            "baseline_characters": fmean(each.baseline_characters for each, _ in known),
         }
         out.write(report)
         return {name: value for name, value in report.items() if value is not None}
-
-    def _check(self, judged: int, reasons: Counter[str]) -> None:
-        missing, prompts = reasons.total(), judged + reasons.total()
-        if not prompts:
-            raise ValueError("there is nothing to compare: the scores have no rows")
-        if not judged or missing > self.missing_allowed * prompts:
-            raise ValueError(
-                f"{missing} of {prompts} prompts have no judgement ({dict(reasons)}), more than missing_allowed = "
-                f"{self.missing_allowed:g}. A truncated answer needs more new tokens; or allow a larger share"
-            )
 
 
 def _rates(preferences: list[float], longer: list[float]) -> dict[str, float | None]:
