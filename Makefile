@@ -11,8 +11,8 @@ KEPT    := torch|transformers|tokenizers|trl|accelerate|datasets|safetensors|pya
 GPU     := $(shell command -v nvidia-smi)
 
 CHOICES  = $(if $(ROUNDS),rounds=$(ROUNDS)) $(if $(MODEL),model=$(MODEL)) $(if $(DATA),data=$(DATA)) $(if $(VERSUS),versus=$(VERSUS)) \
-           $(if $(SCALE),scale=$(SCALE)) $(if $(GATE),gate=$(GATE)) $(if $(ADAPTER),adapter=$(ADAPTER)) \
-           $(if $(LAUNCH),launch=$(LAUNCH)) $(if $(ENGINE),engine=$(ENGINE)) \
+           $(if $(BENCHMARK),benchmark=$(BENCHMARK)) $(if $(SCALE),scale=$(SCALE)) $(if $(GATE),gate=$(GATE)) \
+           $(if $(ADAPTER),adapter=$(ADAPTER)) $(if $(LAUNCH),launch=$(LAUNCH)) $(if $(ENGINE),engine=$(ENGINE)) \
            $(if $(EXECUTOR),executor=$(EXECUTOR)) $(ARGS)
 
 LOOK     = $(if $(RUN),run=$(RUN)) $(ARGS)
@@ -23,7 +23,7 @@ LOOK     = $(if $(RUN),run=$(RUN)) $(ARGS)
 help:            ## this text
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1 \t/' | expand -t 20
 	@printf '\n  make RECIPE-NAME  run a recipe: $(RECIPES)\n'
-	@printf '\nwith, where you like: ROUNDS=3 MODEL=smollm2_135m DATA=seed VERSUS=none SCALE=laptop GATE=none ADAPTER=none LAUNCH=none ENGINE=hf EXECUTOR=local\n'
+	@printf '\nwith, where you like: ROUNDS=3 MODEL=smollm2_135m DATA=seed VERSUS=none BENCHMARK=none SCALE=laptop GATE=none ADAPTER=none LAUNCH=none ENGINE=hf EXECUTOR=local\n'
 	@printf 'and any configuration in ARGS="round.train.stage.loss.beta=0.05 run=my_run"\n'
 
 setup: $(VENV)/.ready ## the environment, pinned

@@ -15,7 +15,10 @@ from loops.errors import RecipeError
 from loops.recipe import Recipe
 from loops.secrets import secrets
 from loops.shipped import home
+from loops.trust import trusted
 
+CODE = ("include_path",)
+"""Fields that name a folder whose files may run code."""
 MACHINES = ("loops.", "stages.engines.", "stages.train.launch.")
 
 
@@ -60,6 +63,11 @@ def _check_secrets(field: str, value: str, known: Sequence[tuple[str, str]]) -> 
 
 def _check_path(field: str, value: str, said: set[str]) -> None:
     name = field.rpartition(".")[2]
+    if name in CODE and value not in trusted():
+        raise RecipeError(
+            f"{field}: files in {value!r} may run code; if you trust them, list the folder in SELFLOOP_TRUST, as it is "
+            "written here"
+        )
     if (name == "path" or name.endswith("_path")) and value not in said and not _all_ours(value):
         raise RecipeError(
             f"{field}: {value!r} leads out of the folder where you stand; to have it read, say it on the command line"

@@ -182,6 +182,24 @@ def test_a_recipe_reads_no_file_outside_of_where_one_stands(plan, tmp_path, outs
         assert "leads out of the folder where you stand" in told or "by_round" in told, path
 
 
+def test_a_folder_whose_files_may_run_code_is_named_in_the_environment(plan, tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    planted = tmp_path / "planted"
+    (tmp_path / "mine/task.yaml").write_text("task: one\ndoc_to_text: !function rules.ask\n")
+    (tmp_path / "mine/rules.py").write_text(f"open({str(planted)!r}, 'w')\n")
+    text = recipe("{_target_: stages.evaluate.harness.Harness, tasks: [one], include_path: mine}")
+    for trusted, words in (("tests", []), ("tests", ["setup.one.stage.include_path=mine"]), ("mines", ["run=mine"])):
+        monkeypatch.setenv("SELFLOOP_TRUST", trusted)
+        code, told = plan(text, *words)
+        assert code == 1
+        assert "list the folder in SELFLOOP_TRUST" in told
+    monkeypatch.setenv("SELFLOOP_TRUST", "tests mine")
+    code, told = plan(text)
+    assert code == 1
+    assert "SELFLOOP_TRUST" not in told
+    assert not planted.exists()
+
+
 @pytest.mark.parametrize("tag", ["!!binary L3RtcC94", "!!str x", "!!python/object/apply:pathlib.Path [x]", "!mine x"])
 def test_a_recipe_has_no_tags_by_which_a_path_would_be_no_text(plan, tag):
     code, told = plan(recipe("{_target_: stages.sources.local.LocalPrompts, path: " + tag + "}"))

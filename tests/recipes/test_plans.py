@@ -96,6 +96,27 @@ def test_every_recipe_can_compare_each_round_with_the_start_and_the_one_before(r
         assert steps[f"round-02/versus_{against}"].inputs["scores"].inputs["completions"] is beside
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_can_ask_the_start_and_each_round_an_outside_benchmark(recipe):
+    pytest.importorskip("lm_eval", reason="lm_eval is not installed")
+    from loops.compose import compose
+    from loops.plan import unroll
+    from loops.recipe import load
+
+    words = [
+        f"recipes={recipe}",
+        "benchmark=lm_eval",
+        "benchmark.tasks=[arc_easy,gsm8k]",
+        "benchmark.limit=8",
+        "rounds=2",
+    ]
+    recipe = load(compose(words))
+    steps = {step.id: step for step in unroll(recipe).steps}
+    for place, policy in (("setup", recipe.carry["policy"].init), ("round-01", "train"), ("round-02", "train")):
+        assert steps[f"{place}/lm_eval"].inputs["policy"].id == f"{place}/{policy}"
+        assert steps[f"{place}/lm_eval"].stage.tasks == ["arc_easy", "gsm8k"]
+
+
 def test_gsm8ks_files_take_the_place_of_the_shipped_tasks(tmp_path):
     from loops.compose import compose
     from loops.plan import unroll
