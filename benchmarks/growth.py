@@ -103,7 +103,7 @@ def _fill(store: str, rounds: str) -> dict[str, float]:
             metrics={f"metric_{i}": i / 7 + step.round for i in range(12)},
             seconds=1.5,
             provenance={**provenance(), "code": code_hash(type(step.stage))},
-            files={f"part-{i:05d}.parquet": {"size": 1000, "sha256": "0" * 64} for i in range(5)},
+            files={f"file-{i:05d}": {"size": 1000, "sha256": "0" * 64} for i in range(5)},
         )
         path = Store(Path(store)).path(step.key)
         path.mkdir(parents=True)

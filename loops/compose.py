@@ -12,7 +12,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from loops.errors import RecipeError, nearest
@@ -42,13 +42,23 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(home() / "conf")):
             allow_only_ours()
-            cfg: DictConfig = hydra_compose("config", overrides=[f"+home={home()}", *overrides])
+            words = [f"+home={home()}", *overrides]
+            cfg = _with_choices(hydra_compose("config", overrides=words, return_hydra_config=True))
     except (HydraException, OmegaConfBaseException, ValueError) as wrong:
         hint = " (a key that no file mentions needs a + before it)" if "not in struct" in str(wrong) else ""
         raise RecipeError(f"configuration: {' '.join(hidden(str(wrong)).split())[:300]}{hint}") from wrong
     finally:
         allow_only_ours()  # Hydra registers its own once more
     check_read(used.values(), cfg)
+    return cfg
+
+
+def _with_choices(cfg: DictConfig) -> DictConfig:
+    """Instead of Hydra's own section, which file was chosen of each folder: ``chosen.model``, ``chosen.scale``, ..."""
+    chosen = {group: choice for group, choice in cfg.hydra.runtime.choices.items() if "/" not in str(group)}
+    with open_dict(cfg):
+        del cfg["hydra"]
+        cfg.chosen = chosen
     return cfg
 
 

@@ -11,6 +11,9 @@ from loops.errors import RecipeError
 from loops.recipe import Node, Recipe
 from loops.stage import build_as
 
+REFUSED = "kept_incumbent"
+"""The metric of the class that keeps: 1 where it has handed on the incumbent."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:

@@ -21,7 +21,7 @@ SECTIONS = (
     *("carry", "setup", "round", "materials", "training", "table"),
 )
 USERS = (
-    *("store", "remote", "runs", "run", "number", "home", "closing", "hydra", "recipes"),
+    *("store", "remote", "runs", "run", "number", "home", "closing", "hydra", "chosen", "recipes"),
     *("model", "data", "scale", "engine", "executor", "tracker", "launch", "budget", "notify"),
 )
 """What the user says, on the command line or in conf/, and no recipe."""

@@ -7,14 +7,16 @@ curves, and a server that is slow or down costs a warning and never a step. What
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Protocol
 
-from loops.ledger import Finished, Ledger, keep, tag
+from loops.dashboard.finished import Finished
+from loops.dashboard.ledger import Ledger, keep, tag
+from loops.dashboard.shown import Shown
 from loops.manifest import Manifest
 from loops.plan import Plan, Step
 from loops.secrets import hidden
@@ -83,27 +85,29 @@ class Silent:
 
 @dataclass(kw_only=True)
 class MLflow:
-    """A parent run for the loop, with ``<node>/<metric>`` at step = round, and a child run for each step.
+    """A run for the loop, with ``<node>/<metric>`` at step = round; in it one for each round, and in those the steps'.
 
     A step's artifact may hold ``curve.jsonl`` (rows of ``{"step": n, name: number}``), which becomes the child's
-    metrics, and ``plots/``, which becomes its artifacts. Weights and tables stay in the store.
+    metrics, and ``plots/``, which becomes its artifacts. Weights and tables stay in the store, and are referred to.
 
     Args:
         uri: the tracking server, or a local ``sqlite:///`` file.
         experiment: its name.
         artifacts: where plots go when the experiment is created here; None leaves it to the server.
         patience: seconds to wait at the end for a slow server.
+        shown: tags and charts, and what is looked at in artifacts.
     """
 
     uri: str
     experiment: str
     artifacts: str | None = None
     patience: float = 60.0
+    shown: Shown = field(default_factory=Shown)
 
     def begin(self, plan: Plan) -> None:
         """Find this loop's run or make one."""
         _quietly()
-        self._waiting: SimpleQueue[Finished | None] = SimpleQueue()
+        self._waiting: SimpleQueue[Step | Finished | None] = SimpleQueue()
         self._status, self._stopped = "RUNNING", ""
         self._lost = ""
         self._said = False
@@ -111,7 +115,8 @@ class MLflow:
         self._thread.start()
 
     def started(self, step: Step) -> None:
-        """Nothing: a step is told when it is whole."""
+        """Watch the machine from the first step on. A step itself is told when it is whole."""
+        self._waiting.put(step)
 
     def finished(self, step: Step, manifest: Manifest, artifact: Path, cached: bool) -> None:
         """Tell the step, unless this loop's run has it already."""
@@ -152,16 +157,21 @@ class MLflow:
     def _work(self, plan: Plan) -> None:
         """Tell, group after group, until a call fails: from then on nothing is told."""
         try:
-            ledger = Ledger(self.uri, self.experiment, self.artifacts, plan)
-            while group := self._gathered():
-                ledger.tell(group)
+            ledger = Ledger(self.uri, self.experiment, self.artifacts, self.shown, plan)
+            try:
+                while group := self._gathered():
+                    if any(isinstance(each, Step) for each in group):
+                        ledger.watch.begin()
+                    ledger.tell([each for each in group if isinstance(each, Finished)])
+            finally:
+                ledger.watch.end()
             ledger.close(self._status, self._stopped)
         except Exception as failure:
             self._lost = _short(failure)
 
-    def _gathered(self) -> list[Finished]:
-        """The steps that wait to be told; none at the end."""
-        group: list[Finished] = []
+    def _gathered(self) -> list[Step | Finished]:
+        """The steps that were begun or wait to be told; none at the end."""
+        group: list[Step | Finished] = []
         while not group or (len(group) < GROUP and not self._waiting.empty()):
             each = self._waiting.get()
             if each is None:

@@ -88,7 +88,8 @@ class Keep:
     """One of two numbers, by a verdict."""
 
     def __call__(self, *, verdict: Number, candidate: Number, incumbent: Number, out: Number) -> dict[str, float]:
-        return out.write(incumbent.value if verdict.value else candidate.value)
+        kept = out.write(incumbent.value if verdict.value else candidate.value)
+        return {**kept, "kept_incumbent": float(bool(verdict.value))}
 
 
 @dataclass(frozen=True, kw_only=True)
