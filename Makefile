@@ -89,8 +89,8 @@ why: setup       ## what made STEP= another than it was before, or than in the r
 diff: setup      ## what differs between two runs, and what came of it: A=name B=name
 	@$(BIN)/python -m loops diff $(A) $(B) $(ARGS)
 
-ui: setup        ## the MLflow dashboard, on this machine only
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///runs/mlflow.db --host 127.0.0.1 --port 5000
+ui: setup        ## the MLflow dashboard, on this machine only, and the link to its charts
+	@$(BIN)/python -m loops ui $(LOOK)
 
 verify: setup    ## read every artifact again; what is damaged is named, and made again by the next run
 	@$(BIN)/python -m loops verify $(ARGS)

@@ -49,6 +49,15 @@ def logs(step: str, run: str = "", runs: str = "runs") -> None:
     steps.log(record.chosen(Path(runs), run), step)
 
 
+def ui(run: str = "", runs: str = "runs", port: str = "5000") -> None:
+    """MLflow's dashboard on this machine, with a link to its charts."""
+    from loops.dashboard.ui import serve
+
+    if not port.isdecimal():
+        raise RecipeError(f"port={port}: a port is a whole number")
+    serve(record.chosen(Path(runs), run), int(port))
+
+
 def verify(store: str = "store", runs: str = "runs") -> int:
     """Read every artifact again; what is damaged is made again by the next run."""
     return 0 if upkeep.verify(_opened(store), Path(runs)) else 2
@@ -104,7 +113,7 @@ def _command(do: Callable[..., int | None]) -> Command:
 
 RECIPES = ("run", "plan", "advance", "schedule")
 """The commands that take a recipe."""
-COMMANDS = {do.__name__: _command(do) for do in (status, show, logs, why, diff, verify, gc)}
+COMMANDS = {do.__name__: _command(do) for do in (status, show, logs, why, diff, ui, verify, gc)}
 
 
 def call(name: str, words: Sequence[str], yes: bool) -> int:
