@@ -18,6 +18,8 @@ SHOWN: Mapping[type[Table], tuple[str, ...]] = {
 }
 """Of each kind, the columns that are shown; the first kind that an artifact is of counts."""
 SIDES = ("chosen", "rejected")
+LOOKED = 20
+"""Rows in which one is looked for that a judge has spoken of: one cut-off answer in a few has no judgement."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +47,10 @@ class Glance:
             return []
         rows = list(made.rows_at(_evenly(len(made), self.shown)))
         found = [{name: self._cell(row[name]) for name in columns} for row in rows]
-        scores = [each for each in inputs.values() if isinstance(each, Scores)]
+        scores = [each for each in inputs.values() if isinstance(each, Scores) and self._judged(each)]
         if isinstance(made, Pairs) and scores:
             words = self._words(scores[0], {row["prompt_id"] for row in rows})
-            for row, cells in zip(rows, found, strict=True) if any(words.values()) else ():
+            for row, cells in zip(rows, found, strict=True):
                 for side in SIDES:
                     cells[f"{side}_judgements"] = words.get((row["prompt_id"], row[f"{side}_sample"]))
         return found
@@ -57,11 +59,17 @@ class Glance:
         """Calls of a judge whose words are kept: what it was shown, what it said, and the score that was read."""
         if not isinstance(made, Scores):
             return []
-        said = [place for place, row in enumerate(made.rows(["judgements"])) if row["judgements"]]
         judge = inputs.get("judge")
         name = judge.identity if isinstance(judge, Model) else "outside"
-        rows = made.rows_at([said[place] for place in _evenly(len(said), self.judged)])
+        rows = made.rows_at(self._judged(made))
         return [self._call(row, number % len(row["judgements"]), name) for number, row in enumerate(rows)]
+
+    def _judged(self, scores: Scores) -> list[int]:
+        """Where a judge's words are kept, at even distances among some rows that are looked at for it."""
+        places = _evenly(len(scores), LOOKED * self.judged)
+        looked = zip(places, scores.rows_at(places, ["judgements"]), strict=True)
+        said = [place for place, row in looked if row["judgements"]]
+        return [said[place] for place in _evenly(len(said), self.judged)]
 
     def _call(self, row: Row, vote: int, judge: str) -> Row:
         score = row["votes"][vote] if row["votes"] else row["score"]

@@ -59,7 +59,9 @@ class Registry:
         if not self._local:  # a server refuses paths, which may be those of another machine
             tags["artifact"], source = source, f"runs:/{run}/manifest.json"
         what = f"{each.step.id} of {self._loop}"
-        version = self._runs.client.create_model_version(self._name, source, run, tags, description=what)
+        version = self._runs.client.create_model_version(
+            self._name, source, run, tags, description=what, await_creation_for=0
+        )
         self._versions[each.step.key] = version.version
 
 

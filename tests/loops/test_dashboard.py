@@ -55,7 +55,7 @@ class Told:
     def run(self, recipe=None, **shown):
         plan = unroll(recipe or load(toy()))
         tracker = MLflow(
-            uri=self.uri, experiment="test", artifacts=str(self.root / "mlflow"), patience=30, shown=Shown(**shown)
+            uri=self.uri, experiment="test", artifacts=str(self.root / "mlflow"), patience=300, shown=Shown(**shown)
         )
         Runner(Store(self.root / "store"), Inline(), [tracker], self.root / "run").run(plan)
         return plan

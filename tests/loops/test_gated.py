@@ -166,7 +166,7 @@ def test_mlflow_says_why_a_loop_ended_and_is_told_the_rest_when_it_goes_on(tmp_p
         tracker = MLflow(uri=uri, experiment="test", artifacts=str(tmp_path / "mlflow"), patience=30)
         run(gated_toy(limit=15, rounds=5), tmp_path, rounds_in_vain=patience, tracker=tracker)
         client = MlflowClient(uri)
-        found = client.search_runs([client.get_experiment_by_name("test").experiment_id], "tags.recipe = 'toy'")
+        found = client.search_runs([client.get_experiment_by_name("test").experiment_id], "tags.kind = 'loop'")
         curve = client.get_metric_history(found[0].info.run_id, "gate/over")
         return len(found), found[0].info.status, found[0].data.tags["stopped"], sorted(point.step for point in curve)
 
