@@ -160,4 +160,4 @@ def _names(template: str) -> list[str]:
 
 def say(text: Any, end: str = "\n") -> None:
     """Print at once, so that a log file is never behind, and without secrets."""
-    print(hidden(str(text)), end=end, flush=True)
+    print(f"{hidden(str(text))}{end}", end="", flush=True)  # in one, for others print too

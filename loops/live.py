@@ -22,7 +22,7 @@ from rich.segment import SegmentLines
 from rich.table import Table
 from rich.text import Text
 
-from loops.console import Console, rounds_table
+from loops.console import Console, rounds_cells, rounds_table
 from loops.executors import Executor, Inline
 from loops.lines import Lines
 from loops.manifest import Manifest
@@ -128,13 +128,13 @@ def watching(console: Console, store: Store, executor: Executor) -> Tracker:
 
 
 def _fitting(columns: Mapping[str, str], rows: Mapping[int, Mapping[str, float]], width: int) -> Table:
-    """The table with as many columns as fit, the last ones: what the round is judged by stands there."""
-    table = rounds_table(columns, rows)
-    wide = [max(cell_len(str(text)) for text in (column.header, *column.cells)) + 2 for column in table.columns]
-    while len(wide) > 2 and sum(wide) - 2 > width:
-        del wide[1]
-    shown = [str(column.header) for column in table.columns[1:]][1 - len(wide) :]
-    return rounds_table({name: columns[name] for name in shown}, rows)
+    """The table with as many columns as fit, the last ones: what a round is judged by stands there."""
+    labels, told = rounds_cells(columns, rows)
+    cells = zip(*told.values(), strict=True)
+    wide = {label: 2 + max(map(cell_len, (label, *own))) for label, own in zip(labels, cells, strict=True)}
+    while len(labels) > 1 and len("round") + sum(wide[label] for label in labels) > width:
+        del labels[0]
+    return rounds_table({label: columns[label] for label in labels}, rows)
 
 
 def _steps(found: Sequence[Standing]) -> Columns:
