@@ -4,6 +4,7 @@ import fcntl
 import os
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -57,6 +58,7 @@ class Terminal:
         command = [sys.executable, *words]
 
         def in_front():
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it
             os.setsid()
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
