@@ -35,24 +35,13 @@ def card(run: Seen, model: Made, repo: str, licence: str | None) -> str:
         repo: where it will lie, ``USER/NAME``; or a placeholder.
         licence: as the hub abbreviates it; None: it is left to whoever publishes the model.
     """
-    from huggingface_hub import ModelCardData
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    needed = _needed(run.record, model.step)
-    hubs = [each.step for each in run.made if each.step.id in needed and "repo" in each.step.stage["fields"]]
-    metadata = ModelCardData(
-        library_name="transformers",
-        pipeline_tag="text-generation",
-        tags=["selfloop", run.record.name],
-        license=licence,
-        base_model=[step.stage["fields"]["repo"] for step in hubs if step.kind == "Model"] or None,
-        datasets=[step.stage["fields"]["repo"] for step in hubs if step.kind != "Model"] or None,
-    )
     environment = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True)
     environment.filters["cell"] = _cell
     known = recipes().get(run.record.name)
     text = environment.get_template("card.md.j2").render(
-        metadata=metadata.to_yaml(),
+        metadata=_metadata(run, model, licence),
         repo=repo,
         licence=licence,
         run=run.record,
@@ -69,6 +58,23 @@ def card(run: Seen, model: Made, repo: str, licence: str | None) -> str:
         provenance=provenance(run),
     )
     return hidden(text)
+
+
+def _metadata(run: Seen, model: Made, licence: str | None) -> str:
+    """What the hub reads, as YAML: also the hub's models and data sets that the model comes from."""
+    from huggingface_hub import ModelCardData
+
+    needed = _needed(run.record, model.step)
+    hubs = [each.step for each in run.made if each.step.id in needed and "repo" in each.step.stage["fields"]]
+    metadata = ModelCardData(
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["selfloop", run.record.name],
+        license=licence,
+        base_model=[step.stage["fields"]["repo"] for step in hubs if step.kind == "Model"] or None,
+        datasets=[step.stage["fields"]["repo"] for step in hubs if step.kind != "Model"] or None,
+    )
+    return str(metadata.to_yaml())
 
 
 def told(run: Seen, model: Made) -> str:
