@@ -61,6 +61,16 @@ def test_a_model_that_is_better_stays_better(table):
 
 
 @pytest.mark.usefixtures("package")
+def test_what_length_is_worth_is_learned_from_the_table_too(table):
+    text = Path(table).read_text()
+    rows = [line.replace(",0.5,", ",0.9," if "verbose" in line else ",0.1,") for line in text.splitlines()]
+    Path(table).write_text("\n".join(rows) + "\n")
+    longer, shorter = [(200 + place, 100) for place in range(60)], [(100, 200 + place) for place in range(60)]
+    rates = [length_controlled([0.6] * 60, each, table)["alpaca_eval_length_controlled"] for each in (longer, shorter)]
+    assert rates[0] < 0.6 < rates[1]
+
+
+@pytest.mark.usefixtures("package")
 def test_the_libraries_are_left_as_they_were(table):
     import sklearn
     from alpaca_eval.metrics import glm_winrate
