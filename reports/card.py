@@ -4,7 +4,6 @@ The one decision: a card says what the run's files say and nothing more: numbers
 What nobody has told it, such as a licence, it does not make up.
 """
 
-import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -80,7 +79,7 @@ def _metadata(run: Seen, model: Made, licence: str | None) -> str:
 def told(run: Seen, model: Made) -> str:
     """Every step of the run that has finished, with fields, inputs' names, metrics, key and digest, as JSON."""
     record = run.record
-    steps = [asdict(each.step) | {"metrics": each.metrics, "digest": digest(each)} for each in run.made]
+    steps = [asdict(each.step) | {"metrics": each.metrics, "digest": each.digest} for each in run.made]
     whole = {
         "recipe": record.name,
         "run": record.run,
@@ -95,10 +94,21 @@ def told(run: Seen, model: Made) -> str:
     return hidden(json.dumps(whole, indent=1, allow_nan=False))
 
 
-def digest(each: Made) -> str:
-    """A sha256 of an artifact: of the names of its files and their sha256."""
-    named = {name: known["sha256"] for name, known in sorted(each.manifest.files.items())}
-    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
+def _metadata(run: Seen, model: Made, licence: str | None) -> str:
+    """What the hub reads, as YAML: what the model was made of that lies there, and not what it was measured with."""
+    from huggingface_hub import ModelCardData
+
+    needed = _needed(run.record, model.step)
+    hubs = [each.step for each in run.made if each.step.id in needed and "repo" in each.step.stage["fields"]]
+    known = ModelCardData(
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["selfloop", run.record.name],
+        license=licence,
+        base_model=[step.stage["fields"]["repo"] for step in hubs if step.kind == "Model"] or None,
+        datasets=[step.stage["fields"]["repo"] for step in hubs if step.kind != "Model"] or None,
+    )
+    return str(known.to_yaml())
 
 
 def _needed(record: Record, step: Recorded) -> set[str]:
@@ -134,14 +144,14 @@ def _data(run: Seen, model: Made) -> Grid:
         used = "made the model" if each.step.id in needed else "measured only"
         source = str(each.step.stage["type"]).rpartition(".")[2]
         fields = ", ".join(f"{name} {value}" for name, value in _fields(each.step))
-        rows.append([each.step.node, each.step.kind, used, f"{source}: {fields}", digest(each)[:16]])
+        rows.append([each.step.node, each.step.kind, used, f"{source}: {fields}", each.digest[:16]])
     return Grid(head=["", "kind", "used", "what it is", "digest"], rows=rows)
 
 
 def _lineage(run: Seen, model: Made) -> Grid:
     needed = _needed(run.record, model.step)
     own = [each for each in run.made if each.step.id in needed]
-    rows = [[each.step.id, str(each.step.stage["type"]), each.step.key, digest(each)[:16]] for each in own]
+    rows = [[each.step.id, str(each.step.stage["type"]), each.step.key, each.digest[:16]] for each in own]
     return Grid(head=["step", "stage", "key", "digest"], rows=rows)
 
 

@@ -3,6 +3,7 @@
 The one decision: what a step is about is told by the kind of what it makes, never by what the recipe calls it.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,12 @@ class Made:
     def metrics(self) -> dict[str, float]:
         """What it measured."""
         return self.manifest.metrics
+
+    @property
+    def digest(self) -> str:
+        """A sha256 of the artifact: of the names of its files and their sha256."""
+        named = {name: known["sha256"] for name, known in sorted(self.manifest.files.items())}
+        return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
