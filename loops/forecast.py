@@ -53,9 +53,10 @@ class Forecast:
 
     @cached_property
     def to_run(self) -> dict[str, Step]:
-        """By key, the first step that needs it, of those that are not there."""
+        """By key, the first step that needs it, of those that are neither here nor away."""
         places = self.plan.places()
-        return {key: steps[0] for key, steps in places.items() if key not in self.made}
+        away = self.store.away(places)
+        return {key: steps[0] for key, steps in places.items() if key not in self.made and key not in away}
 
     @property
     def foreseen(self) -> dict[str, dict[str, float]]:
