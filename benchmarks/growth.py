@@ -35,7 +35,7 @@ def main() -> None:
 
 def plan(folder: Path) -> None:
     """300 rounds of dice planned by a new process; theirs: two rounds."""
-    words = ["plan", "recipes=dice", f"store={folder / 'none'}", f"runs={folder / 'runs'}"]
+    words = ["plan", "recipes=dice", "device_memory=80", f"store={folder / 'none'}", f"runs={folder / 'runs'}"]
     many, few = ([_loops(*words, f"rounds={rounds}") for _ in range(REPEATS)] for rounds in (ROUNDS, 2))
     report("growth_plan", target="ours ≤ 3", unit="s", ours=many, theirs=few)
 

@@ -47,7 +47,6 @@ class Forecast:
     @cached_property
     def made(self) -> dict[str, Manifest]:
         """By key, the steps that are there."""
-        self.store.look(self.expected)
         read = {key: self.store.read(key) for key in self.expected}
         return {key: manifest for key, manifest in read.items() if manifest is not None}
 

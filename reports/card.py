@@ -9,9 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from loops.fingerprint import flat
 from loops.plain import plain
-from loops.record import Record, Recorded
+from loops.record import Record, Recorded, flat
 from loops.secrets import hidden
 from loops.shipped import headline, recipes
 from reports.intervals import ENDS, measured
@@ -57,23 +56,6 @@ def card(run: Seen, model: Made, repo: str, licence: str | None) -> str:
         provenance=provenance(run),
     )
     return hidden(text)
-
-
-def _metadata(run: Seen, model: Made, licence: str | None) -> str:
-    """What the hub reads, as YAML: also the hub's models and data sets that the model comes from."""
-    from huggingface_hub import ModelCardData
-
-    needed = _needed(run.record, model.step)
-    hubs = [each.step for each in run.made if each.step.id in needed and "repo" in each.step.stage["fields"]]
-    metadata = ModelCardData(
-        library_name="transformers",
-        pipeline_tag="text-generation",
-        tags=["selfloop", run.record.name],
-        license=licence,
-        base_model=[step.stage["fields"]["repo"] for step in hubs if step.kind == "Model"] or None,
-        datasets=[step.stage["fields"]["repo"] for step in hubs if step.kind != "Model"] or None,
-    )
-    return str(metadata.to_yaml())
 
 
 def told(run: Seen, model: Made) -> str:

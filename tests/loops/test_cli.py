@@ -74,7 +74,7 @@ def test_the_plan_of_dice_names_every_step_and_imports_no_torch(tmp_path):
 
 def test_a_reader_that_goes_away_gets_no_traceback(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = f"{sys.executable} -m loops plan recipes=dice rounds=300 | head -1"
+    command = f"{sys.executable} -m loops plan recipes=dice rounds=300 device_memory=80 | head -1"
     done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
