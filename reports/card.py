@@ -9,8 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from loops.fingerprint import flat
 from loops.plain import plain
-from loops.record import Record, Recorded, flat
+from loops.record import Record, Recorded
 from loops.secrets import hidden
 from loops.shipped import headline, recipes
 from reports.intervals import ENDS, measured

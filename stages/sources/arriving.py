@@ -16,8 +16,10 @@ from typing import ClassVar
 
 from stages.artifacts import Prompts, Row
 from stages.conversation import conversation_key
+from stages.foreseen import Foreseen, Size
 from stages.sources.formats import READERS
 from stages.sources.rows import converted
+from stages.sources.shape import BYTES_A_TOKEN
 
 Seen = tuple[str, int, int]
 """A file's path, its size in bytes, and when it was changed, in nanoseconds."""
@@ -55,6 +57,12 @@ class NextPrompts:
         if self.size < 1 or self.number < 1:
             raise ValueError(f"size and number must be at least 1, not {self.size} and {self.number}")
         object.__setattr__(self, "sha256", _hash(self._rows()))
+
+    def foresee(self) -> Foreseen:
+        """The round's prompts."""
+        letters = sum(len(turn["content"]) for row in self._rows() for turn in row["prompt"])
+        size = float(self.size)
+        return Foreseen(size=Size(rows=size, prompts=size, prompt=letters / size / BYTES_A_TOKEN))
 
     def __call__(self, *, out: Prompts) -> Mapping[str, float]:
         """The round's prompts, and how many are ``left`` for later rounds.
