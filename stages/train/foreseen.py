@@ -6,10 +6,11 @@ those of one micro-batch, whose rows are taken to be as long as they may be, and
 
 from dataclasses import replace
 from math import isnan, nan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stages.engines.memory import TRAINED, adapter_weights, four_bits, training
 from stages.foreseen import WIDTHS, Foreseen, Size
+from stages.train.launch import Launch
 
 if TYPE_CHECKING:
     from stages.train.training import Training
@@ -36,9 +37,9 @@ def trained(settings: "Training", policy: Size, table: Size, answers: int = 2) -
 def _held(settings: "Training", policy: Size) -> float:
     """Weights, gradients and moments: of all weights, or of an adapter over a base as it is stored or in four bits. nan
     where some of it lies beside the device."""
-    adapter = getattr(settings, "adapter", None)
-    if _offloads(getattr(settings.execution, "launch", None)):
+    if _offloads(settings.execution.launch):
         return nan
+    adapter = settings.adapter
     if adapter is None:
         return TRAINED * policy.parameters
     base = four_bits(policy) if adapter.four_bits else policy.bytes
@@ -50,17 +51,16 @@ def _copies(settings: "Training", policy: Size) -> float:
     in two bytes, where float32 weights are multiplied in bfloat16."""
     if _shards(settings) > 1:
         return WIDTHS["float32"] * policy.parameters / policy.layers
-    full = getattr(settings, "adapter", None) is None
-    return 2 * policy.parameters if full and settings.dtype == "bfloat16" else 0.0
+    return 2 * policy.parameters if settings.adapter is None and settings.dtype == "bfloat16" else 0.0
 
 
 def _shards(settings: "Training") -> int:
     """Devices that share out weights, gradients and moments among them."""
-    launch = getattr(settings.execution, "launch", None)
-    return int(launch.processes) if launch and (launch.fsdp or launch.deepspeed) else 1
+    launch = settings.execution.launch
+    return launch.processes if launch and (launch.fsdp or launch.deepspeed) else 1
 
 
-def _offloads(launch: Any) -> bool:
+def _offloads(launch: Launch | None) -> bool:
     """Whether FSDP or DeepSpeed is told to keep some of a model in the machine's memory."""
     if launch is None:
         return False

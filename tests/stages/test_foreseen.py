@@ -18,7 +18,9 @@ from stages.sources.gguf import LocalGGUF
 from stages.sources.hub import HubPrompts
 from stages.sources.local import LocalPairs, LocalPrompts
 from stages.sources.models import LocalModel
+from stages.train.adapter import LoRA
 from stages.train.dpo import DPO
+from stages.train.launch import Launch
 from stages.train.objectives import Sigmoid
 from stages.train.sft import SFT
 from stages.train.training import Execution
@@ -179,17 +181,15 @@ def test_an_adapters_weights_are_counted_layer_by_layer(tiny_model_path):
     assert isnan(adapter_weights(size, 8, ["c_attn"]))
 
 
-def test_devices_that_share_a_training_hold_a_share_each_and_what_is_offloaded_is_not_known():
-    from types import SimpleNamespace
-
-    from stages.train.foreseen import trained
+def test_devices_that_share_a_training_hold_a_share_each_and_what_is_offloaded_is_not_known(monkeypatch):
+    for module in ("launch", "adapter"):  # as if DeepSpeed and bitsandbytes were here: nothing of them is run
+        monkeypatch.setattr(f"stages.train.{module}.find_spec", lambda name: name)
 
     def told(adapter=None, **launch):
-        launch = SimpleNamespace(processes=8, **{"fsdp": None, "deepspeed": None, **launch})
-        execution = SimpleNamespace(launch=launch, checkpointing=True)
-        numbers = {"max_steps": 3, "batch": 8, "micro_batch": 1, "dtype": "bfloat16", "steps": lambda rows: 3}
-        settings = SimpleNamespace(**numbers, execution=execution, adapter=adapter)
-        return trained(settings, SEVEN, Size(rows=9.0, prompt=100.0, answer=400.0)).least
+        execution = Execution(micro_batch=1, checkpointing=True, launch=Launch(processes=8, **launch))
+        stage = dpo(dtype="bfloat16", execution=execution, adapter=adapter)
+        pairs = Size(rows=9.0, prompt=100.0, answer=400.0)
+        return stage.foresee(pairs=pairs, policy=SEVEN, reference=SEVEN).least
 
     assert told() == 16 * SEVEN.parameters
     assert told(fsdp={"version": 2}) == 2 * SEVEN.parameters
@@ -197,8 +197,7 @@ def test_devices_that_share_a_training_hold_a_share_each_and_what_is_offloaded_i
     assert isnan(told(fsdp={"cpu_offload": True}))
     assert isnan(told(deepspeed={"zero_optimization": {"offload_optimizer": {"device": "cpu"}}}))
     for four, base in ((False, SEVEN.bytes), (True, four_bits(SEVEN))):
-        adapter = SimpleNamespace(r=16, targets=None, four_bits=four)
-        assert told(adapter) == base + 16 * adapter_weights(SEVEN, 16, None)
+        assert told(LoRA(r=16, alpha=32.0, four_bits=four)) == base + 16 * adapter_weights(SEVEN, 16, None)
 
 
 def test_a_base_in_four_bits_takes_a_little_more_than_a_quarter_of_two_bytes():
