@@ -39,19 +39,19 @@ def read(directory: Path) -> Manifest | None:
         ValueError: it is none that we wrote.
     """
     try:
-        return parse((directory / MANIFEST).read_text(encoding="utf-8"), directory.name)
+        return parse((directory / MANIFEST).read_bytes(), directory.name)
     except FileNotFoundError:
         return None
 
 
-def parse(text: str, key: str) -> Manifest:
+def parse(text: bytes, key: str) -> Manifest:
     """The manifest of the artifact with this key.
 
     Raises:
         ValueError: it is none that we wrote.
     """
     try:
-        manifest = Manifest(**json.loads(text))
+        manifest = Manifest(**json.loads(text.decode("utf-8")))
     except (ValueError, TypeError) as wrong:
         raise ValueError(f"{MANIFEST} cannot be read") from wrong
     if manifest.key != key:

@@ -178,7 +178,7 @@ def _opened(url: str) -> tuple[Any, str]:
 def _read(key: str, text: bytes) -> Manifest | None:
     """A manifest that somebody put there; None if it is none that we would have put there."""
     try:
-        found = parse(text.decode("utf-8"), key)
+        found = parse(text, key)
         return found if all(_is_named(name, known) for name, known in found.files.items()) else None
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
