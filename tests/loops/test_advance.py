@@ -306,7 +306,7 @@ def test_mlflow_knows_as_tags_what_came_of_the_last_advance(capsys):
     client = MlflowClient("sqlite:///runs/mlflow.db")
     experiment = client.get_experiment_by_name("selfloop").experiment_id
     loop = record.read(Path("runs/toy")).key
-    (run,) = client.search_runs([experiment], f"tags.loop = '{loop}'")
+    (run,) = client.search_runs([experiment], f"tags.loop = '{loop}' and tags.kind = 'loop'")
     assert run.data.tags["advance"] == "over"
     assert run.data.tags["advance.left"] == "0 rounds"
     assert "does not know" not in capsys.readouterr().err
