@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ahead = _forecast(cfg, plan, runner)
         if command == "plan":
             say("\n".join(plan_lines(ahead)))
-            ahead.check()
+            ahead.check(runner.patience)
         else:
             _run(cfg, ahead, runner, overrides)
     except NothingToDo as idle:
@@ -143,7 +143,7 @@ def _runner(cfg: DictConfig) -> Runner:
         executor=executor,
         trackers=[watching(console, store, executor), console, build(section(cfg, "tracker"), "tracker")],
         run_dir=run_dir,
-        patience=build_as("loops.patience.Patience", {"hours": _budget(cfg).max_hours, **patience}, "patience"),
+        patience=build_as("loops.patience.Patience", {**patience, "hours": _budget(cfg).max_hours}, "patience"),
     )
 
 
@@ -156,7 +156,7 @@ def _forecast(cfg: DictConfig, plan: Plan, runner: Runner) -> Forecast:
 
 def _run(cfg: DictConfig, ahead: Forecast, runner: Runner, overrides: Sequence[str]) -> None:
     plan, missing = ahead.plan, ahead.to_run
-    ahead.check()
+    ahead.check(runner.patience)
     runner.foreseen = ahead.foreseen
     if missing:
         say(f"{plan.name}: {len(plan.steps)} steps, {len(missing)} to run\n")

@@ -16,6 +16,7 @@ from loops.budget import Budget
 from loops.claims import SIGN, claim
 from loops.differences import own_differences
 from loops.errors import NothingToDo, RecipeError
+from loops.manifest import Manifest
 from loops.plan import Plan
 from loops.runner import Runner
 
@@ -78,22 +79,30 @@ class Loop:
         there = (self.runner.run_dir / record.FILE).exists()
         self.before = record.read(self.runner.run_dir) if there else None
         self.began = self.rounds()
+        self.reached = max((step.round for step, made in self._standing() if made), default=0)
 
     def rounds(self) -> int:
         """After how many rounds it stands."""
+        standing = self._standing()
+        unfinished = {step.round for step, made in standing if made is None}
+        return max(0, min(unfinished, default=max((step.round for step, _ in standing), default=0) + 1) - 1)
+
+    def _standing(self) -> list[tuple[record.Recorded, Manifest | None]]:
+        """The steps of its last plan, and what the store or what is behind it has of them."""
         if not (self.runner.run_dir / record.FILE).exists():
-            return 0
-        steps = record.read(self.runner.run_dir).steps
-        unfinished = {step.round for step in steps if self.runner.store.read(step.key) is None}
-        return max(0, min(unfinished, default=max((step.round for step in steps), default=0) + 1) - 1)
+            return []
+        steps, store = record.read(self.runner.run_dir).steps, self.runner.store
+        store.look(step.key for step in steps)
+        return [(step, store.read(step.key)) for step in steps]
 
     def target(self, more: int) -> int:
-        """How many rounds it is to have.
+        """How many rounds it is to have: never fewer than something was made of, where some of that is lost.
 
         Raises:
             NothingToDo: it has as many as there may be.
         """
-        return self.budget.target(self.began, more)
+        goal, most = self.budget.target(self.began, more), self.budget.max_rounds or self.reached
+        return max(goal, min(self.reached, most))
 
     def check(self, plan: Plan) -> None:
         """
@@ -101,9 +110,10 @@ class Loop:
             RecipeError: a round that was made would be made anew.
             NothingToDo: its patience or its hours have ended.
         """
-        known = self.before.by_id if self.before and self.began else {}
+        known = self.before.by_id if self.before and self.reached else {}
+        self.runner.store.look(step.key for step in plan.steps)
         for step in plan.steps:
-            if step.round <= self.began and step.id in known and known[step.id].key != step.key:
+            if step.round <= self.reached and step.id in known and known[step.id].key != step.key:
                 wrong = "; ".join(own_differences(record.recorded(step), known[step.id]))
                 raise RecipeError(
                     f"{step.id} is another than when it was made ({wrong or 'its inputs are'}), so the loop would "
@@ -118,5 +128,5 @@ class Loop:
 
     def facts(self) -> dict[str, object]:
         """After how many rounds it stands, and what is left of its budget."""
-        rounds = self.rounds()
-        return {"rounds": rounds, "left": self.budget.left(rounds, self.runner.patience.spent)}
+        rounds, seconds = self.rounds(), {step.key: made.seconds for step, made in self._standing() if made}
+        return {"rounds": rounds, "left": self.budget.left(rounds, sum(seconds.values()) / 3600)}

@@ -15,6 +15,7 @@ from math import inf, isnan, log, nan
 from typing import Any
 
 from loops import manifest, provenance
+from loops.fingerprint import type_name
 from loops.manifest import MANIFEST, Manifest
 from loops.plan import Plan, Step
 from loops.store import Store
@@ -70,18 +71,19 @@ class Rates:
         return _nearest(((each.rows, each.bytes) for each in self.by_kind.get(kind, [])), rows)
 
 
-def estimates(plan: Plan, rates: Rates) -> dict[str, Estimate]:
-    """By key, what each step of a plan will cost."""
+def estimates(plan: Plan, rates: Rates, here: bool) -> dict[str, Estimate]:
+    """By key, what each step of a plan will cost, if steps run on this machine (``here``) or on others."""
     foreseen: dict[str, Any] = {}
     for step in plan.steps:
         if step.key not in foreseen:
             foreseen[step.key] = _foreseen(step, foreseen)
     by_key = {step.key: step for step in plan.steps}
-    return {key: _estimate(by_key[key], told, rates) for key, told in foreseen.items()}
+    return {key: _estimate(by_key[key], told, rates, here) for key, told in foreseen.items()}
 
 
-def measured(plan: Plan, store: Store) -> Rates:
-    """What the store's manifests tell: those of the plan's own steps, and some of the others."""
+def measured(plan: Plan, store: Store, here: bool) -> Rates:
+    """What the store's manifests tell: those of the plan's own steps, and some of the others. Where steps do not run
+    ``here``, nobody knows on which machine of a cluster the next one will, and so all are of one kind."""
     others = islice(store.root.glob(f"artifacts/*/*/{MANIFEST}"), MOST)
     found = {path.parent for path in others} | {store.path(step.key) for step in plan.steps}
     rates = Rates()
@@ -91,7 +93,7 @@ def measured(plan: Plan, store: Store) -> Rates:
         except ValueError:
             continue
         if told is not None and "foreseen" in told.provenance:
-            rates.by_kind.setdefault(_kind_made(told), []).append(_measured(told))
+            rates.by_kind.setdefault(_kind_made(told, here), []).append(_measured(told))
     return rates
 
 
@@ -116,8 +118,8 @@ def _plain(hint: Any) -> Any:
     return next((kind for kind in typing.get_args(hint) if kind is not type(None)), hint)
 
 
-def _estimate(step: Step, told: Any, rates: Rates) -> Estimate:
-    kind = _kind(step)
+def _estimate(step: Step, told: Any, rates: Rates, here: bool) -> Estimate:
+    kind = _kind(step, here)
     if told is None:
         return Estimate(seconds=rates.seconds(kind, nan), bytes=rates.bytes(kind, nan))
     rows, work = told.size.rows, told.size.rows if isnan(told.work) else told.work
@@ -134,17 +136,17 @@ def _estimate(step: Step, told: Any, rates: Rates) -> Estimate:
     )
 
 
-def _kind(step: Step) -> str:
-    kind = type(step.stage)
-    return _named(f"{kind.__module__}.{kind.__qualname__}", provenance.runs_on(step.stage))
+def _kind(step: Step, here: bool) -> str:
+    return _named(type_name(step.stage), provenance.runs_on(step.stage), here)
 
 
-def _kind_made(told: Manifest) -> str:
-    return _named(told.stage["type"], told.provenance.get("runs_on", {}))
+def _kind_made(told: Manifest, here: bool) -> str:
+    return _named(told.stage["type"], told.provenance.get("runs_on", {}), here)
 
 
-def _named(stage: str, runs_on: Mapping[str, str]) -> str:
-    return " ".join([stage, *(f"{name}={value}" for name, value in sorted(runs_on.items()))])
+def _named(stage: str, runs_on: Mapping[str, str], here: bool) -> str:
+    told = (f"{name}={value}" for name, value in sorted(runs_on.items()) if here or name != "machine")
+    return " ".join([stage, *told])
 
 
 def _measured(told: Manifest) -> Measured:

@@ -16,6 +16,7 @@ from loops import machine
 from loops.errors import RecipeError
 from loops.estimate import Estimate, disk, estimates, measured
 from loops.manifest import Manifest
+from loops.patience import Patience
 from loops.plain import duration, size
 from loops.plan import Plan, Step
 from loops.store import Store
@@ -28,6 +29,7 @@ class Forecast:
     """The estimates of a plan's steps beside what the store has of them.
 
     Args:
+        here: whether steps run on this machine.
         memory: bytes that a step may take on a device; None: nobody knows what it will run on.
         where: whose memory that is, in words.
         free: bytes that the store may take; None: it is planned for another one.
@@ -35,6 +37,7 @@ class Forecast:
 
     plan: Plan
     store: Store
+    here: bool
     memory: float | None = None
     where: str = ""
     free: float | None = None
@@ -42,7 +45,7 @@ class Forecast:
     @cached_property
     def expected(self) -> dict[str, Estimate]:
         """By key, what each step will cost."""
-        return estimates(self.plan, measured(self.plan, self.store))
+        return estimates(self.plan, measured(self.plan, self.store, self.here), self.here)
 
     @cached_property
     def made(self) -> dict[str, Manifest]:
@@ -67,12 +70,16 @@ class Forecast:
         cells = {key: _cells(estimate) for key, estimate in self.expected.items()}
         return cells | {key: _cells_made(manifest) for key, manifest in self.made.items()}
 
-    def check(self) -> None:
+    def check(self, patience: Patience) -> None:
         """
+        Args:
+            patience: which rounds may be begun. Where it may end the run, only the next one is certain to be.
+
         Raises:
             RecipeError: a step needs more memory than there is, or the models more room than is free.
         """
-        for key, step in self.to_run.items():
+        certain = self._certain(patience)
+        for key, step in certain.items():
             estimate = self.expected[key]
             if self.memory is not None and estimate.least > self.memory:
                 needed = f"{size(_memory(estimate))} of {size(self.memory)} {self.where}"
@@ -80,12 +87,20 @@ class Forecast:
                     f"{step.id}: {type(step.stage).__name__} would need about {needed}. Take a smaller model, or a "
                     "machine with more memory; to plan for one that is not this, say device_memory=GB"
                 )
-        kept = sum(each for key in self.to_run if not isnan(each := self.expected[key].kept))
+        kept = sum(each for key in certain if not isnan(each := self.expected[key].kept))
         if self.free is not None and kept > self.free:
             raise RecipeError(
                 f"{self.store.root}: what is to run would leave at least {size(kept)} of models, and {size(self.free)} "
                 "are free: say store=DIRECTORY where there is room, or make some with gc"
             )
+
+    def _certain(self, patience: Patience) -> dict[str, Step]:
+        for step in self.plan.steps:
+            if step.key in self.made:
+                patience.note(step, self.made[step.key])
+        allowed = {key: step for key, step in self.to_run.items() if patience.allows(step)}
+        first = min((step.round for step in allowed.values() if step.round), default=0)
+        return {key: step for key, step in allowed.items() if not patience.ends or step.round <= first}
 
     def lines(self) -> list[str]:
         """What all that is to run will cost, and how well what has run was foreseen."""
@@ -125,9 +140,9 @@ def forecast(plan: Plan, store: Store, here: bool, device_memory: float | None) 
         device_memory: GB of the device that is planned for; None: this machine's, if they run here.
     """
     if device_memory is not None:
-        return Forecast(plan=plan, store=store, memory=device_memory * 1e9, where="(device_memory)")
+        return Forecast(plan=plan, store=store, here=here, memory=device_memory * 1e9, where="(device_memory)")
     memory, where = machine.memory() if here else (None, "")
-    return Forecast(plan=plan, store=store, memory=memory, where=where, free=_free(store.root.resolve()))
+    return Forecast(plan=plan, store=store, here=here, memory=memory, where=where, free=_free(store.root.resolve()))
 
 
 def _free(place: Path) -> int:

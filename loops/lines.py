@@ -25,17 +25,19 @@ class Lines(Silent):
     """Prints how far the running steps are, those that take long.
 
     Args:
+        named: say whose line it is, for several steps run at once.
         every: seconds between two lines.
     """
 
     store: Store
+    named: bool = False
     every: float = EVERY
     watched: dict[str, ExitStack] = field(default_factory=dict)
 
     def started(self, step: Step) -> None:
         """Watch it."""
         watching = self.watched[step.key] = ExitStack()
-        watching.enter_context(lines(self.store.drafts(step.key), self.every))
+        watching.enter_context(lines(self.store.drafts(step.key), self.every, f"{step.id} " if self.named else ""))
 
     def finished(self, step: Step, manifest: Manifest, artifact: Path, cached: bool) -> None:
         """No longer."""
@@ -48,10 +50,10 @@ class Lines(Silent):
 
 
 @contextmanager
-def lines(place: Path, every: float = EVERY) -> Iterator[None]:
+def lines(place: Path, every: float = EVERY, whose: str = "") -> Iterator[None]:
     """Print a line now and then for each bar that has moved, of the step that is made in this place."""
     over = Event()
-    thread = Thread(target=_print, args=(place, every, over), daemon=True)
+    thread = Thread(target=_print, args=(place, every, whose, over), daemon=True)
     thread.start()
     try:
         yield
@@ -60,10 +62,10 @@ def lines(place: Path, every: float = EVERY) -> Iterator[None]:
         thread.join()
 
 
-def _print(place: Path, every: float, over: Event) -> None:
+def _print(place: Path, every: float, whose: str, over: Event) -> None:
     before: dict[str, int] = {}
     while not over.wait(every):
         for bar in told(place):
             if 0 < bar.done < bar.total and before.get(bar.what) != bar.done:
-                say(f"  {bar.what}: {bar.amount}, {bar.times}")
+                say(f"  {whose}{bar.what}: {bar.amount}, {bar.times}")
                 before[bar.what] = bar.done

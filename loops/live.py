@@ -124,7 +124,7 @@ def watching(console: Console, store: Store, executor: Executor) -> Tracker:
     """
     on_terminal = sys.stdout.isatty() and not Terminal().is_dumb_terminal
     live = on_terminal and not isinstance(executor, Inline)
-    return Live(console=console, store=store) if live else Lines(store=store)
+    return Live(console=console, store=store) if live else Lines(store=store, named=executor.workers > 1)
 
 
 def _fitting(columns: Mapping[str, str], rows: Mapping[int, Mapping[str, float]], width: int) -> Table:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from loops.secrets import hidden
 
@@ -49,7 +50,10 @@ class Notify:
             return
         import urllib3
 
-        answer = urllib3.request("POST", self.url, json=dict(news), timeout=PATIENCE, retries=2)
+        try:
+            answer = urllib3.request("POST", self.url, json=dict(news), timeout=PATIENCE, retries=2)
+        except urllib3.exceptions.HTTPError as failure:  # which would print the address, and that may be a secret
+            raise ConnectionError(f"{urlsplit(self.url).hostname}: {type(failure).__name__}") from None
         if answer.status >= 400:
             raise ValueError(f"the webhook answered {answer.status}")
 

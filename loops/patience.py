@@ -36,6 +36,11 @@ class Patience:
         if self.rounds is not None and (self.rounds < 1 or "/" not in self.metric):
             raise ValueError("patience is {metric: NODE/METRIC, rounds: N}, N at least 1 or null")
 
+    @property
+    def ends(self) -> bool:
+        """Whether it may end a run."""
+        return self.rounds is not None or self.hours is not None
+
     def check(self, plan: Plan) -> None:
         """
         Raises:

@@ -19,7 +19,9 @@ NAMED = re.compile(r"TOKEN(?!IZ)|KEY(?!BOARD|MAP)|SECRET|PASSWORD|PASSWD|CREDENT
 SHORTEST = 8
 """A shorter value is a word that would be found everywhere."""
 IN_URL = re.compile(r"(?<=://)[^/\s@:]*:[^/\s@]*@")
-SAID = re.compile(r"(.*(?:api_?key|token|secret|password|credentials?))=(.*)", flags=re.IGNORECASE | re.DOTALL)
+SAID = re.compile(
+    r"(.*(?:api_?key|token|secret|password|credentials?|notify\.url))=(.*)", flags=re.IGNORECASE | re.DOTALL
+)
 
 UNSAFE = re.compile(r"[^\w.+@-]")
 """What a name may have that JSON or a terminal would read as more than a name."""

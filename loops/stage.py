@@ -113,6 +113,8 @@ def _value(value: Any, kind: type, name: str, where: str) -> Any:
         if checkable and not isinstance(built, hint):
             raise RecipeError(f"{where}: expected a {hint.__name__}, but {value['_target_']} is none")
         return built
+    if value is None and type(None) in typing.get_args(hint):
+        return None
     from pydantic import ValidationError
 
     if getattr(hint, "_is_protocol", False):

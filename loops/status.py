@@ -53,7 +53,7 @@ def status(record: Record, others: Iterable[str]) -> None:
     if finished < len(found):
         say(f"\n{_left(found)}")
     if record.stopped:
-        say(f"\n{plain(record.stopped)}; with more patience.rounds this goes on: {plain(record.command)}")
+        say(f"\n{plain(record.stopped)}; with more patience or budget this goes on: {plain(record.command)}")
     if finished < len(found) and "running" not in of:
         say(f"nobody works on it; to go on: {plain(record.command)}")
     news = [*outcome.lines(record.place), *schedule.lines(record.place)]

@@ -14,8 +14,9 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Protocol
 
+from loops.dashboard.afterwards import keep, tag
 from loops.dashboard.finished import Finished
-from loops.dashboard.ledger import Ledger, keep, tag
+from loops.dashboard.ledger import Ledger
 from loops.dashboard.shown import Shown
 from loops.manifest import Manifest
 from loops.plan import Plan, Step

@@ -1,6 +1,7 @@
 """The command line: ``selfloop-report [RUN [RUN]] [runs=DIRECTORY]`` writes a page of a run, or of two.
 
-Exit codes: 0 done, 1 refused. The page lies in the (first) run's directory; MLflow keeps a copy with each loop.
+Exit codes: 0 done, 1 refused, 2 a remote did not answer. The page lies in the (first) run's directory; MLflow keeps a
+copy with each loop.
 """
 
 import sys
@@ -9,8 +10,9 @@ from pathlib import Path
 
 from loops import record
 from loops.console import say
-from loops.errors import RecipeError
+from loops.errors import LoopError, RecipeError
 from loops.plain import plain
+from loops.secrets import hidden, show
 from loops.stage import build
 from loops.tracker import Tracker
 from reports.page import page, write
@@ -23,14 +25,15 @@ USAGE = "selfloop-report [RUN [RUN]] [runs=DIRECTORY] (the latest run in runs/ i
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page and say its verdict; returns the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
+    sys.excepthook = show
     if {"-h", "--help"} & set(words):
         say(f"{__doc__}\n{USAGE}")
         return 0
     try:
         report(words)
-    except RecipeError as refused:
-        print(f"{type(refused).__name__}: {refused}", file=sys.stderr)
-        return 1
+    except LoopError as refused:
+        print(hidden(f"{type(refused).__name__}: {refused}"), file=sys.stderr)
+        return 1 if isinstance(refused, RecipeError) else 2
     return 0
 
 

@@ -7,8 +7,8 @@ was cut off, and is told again into the same run, where MLflow keeps equal point
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from loops.dashboard import datasets, tables, traces, views
 from loops.dashboard.finished import Finished
 from loops.dashboard.registry import Registry
 from loops.dashboard.rounds import Rounds
-from loops.dashboard.runs import LOOP, ROUND, STEP, Runs
+from loops.dashboard.runs import INSIDE, LOOP, ROUND, STEP, Runs
 from loops.dashboard.shown import Row, Shown
 from loops.dashboard.system import Watch
 from loops.plan import Plan
@@ -39,15 +39,18 @@ class Ledger:
         self._uri, self._shown = uri, shown
         client, place = opened(uri, experiment, artifacts)
         tags = {name: str(value) for name, value in shown.tags.items() if value is not None}
-        self._client, self._runs = (
-            client,
-            Runs(client=client, experiment=place, loop=plan.key, tags={**tags, "recipe": plan.name}),
-        )
-        known = self._runs.of_loop()
+        self._client = client
+        self._runs = Runs(client=client, experiment=place, loop=plan.key, tags={**tags, "recipe": plan.name})
+        same = self._runs.of_loop()
+        known = same or self._runs.of_shorter(plan)
         self._parent = known.info.run_id if known else self._begun(plan)
-        self._whole = bool(known) and known.info.status == "FINISHED" and not known.data.tags.get(STOPPED)
+        self._runs = replace(self._runs, tags={**self._runs.tags, INSIDE: self._parent})
+        self._whole = bool(same) and same.info.status == "FINISHED" and not same.data.tags.get(STOPPED)
         if known:
             client.update_run(self._parent, "RUNNING")
+        if not same:
+            steps = "".join(f"{step.key}  {step.id}\n" for step in plan.steps)
+            client.log_text(self._parent, steps, "plan.txt")
         self.watch = Watch(uri, self._parent)
         if not self._whole:
             self._find(plan)
@@ -66,11 +69,15 @@ class Ledger:
             self._client.set_terminated(self._steps[each.place], end_time=each.ended)
         self._told.update(each.place for each in new)
         self._rounds.note(finished)
+        if any(not each.cached for each in new):
+            self._registry.crown()
 
     def close(self, status: str, stopped: str) -> None:
         """Close the loop's run. FINISHED says that all of it was told, but for rounds that it ``stopped`` before."""
         if not self._whole:
             self._rounds.close(status)
+            if status == "FINISHED":
+                self._registry.crown()
         self._client.set_tag(self._parent, STOPPED, stopped)
         self._client.set_terminated(self._parent, status)
 
@@ -81,12 +88,11 @@ class Ledger:
         self._client.log_dict(run, provenance(), "environment.json")
         self._client.log_batch(run, params=[Param(name, hidden(str(value))) for name, value in plan.sizes.items()])
         self._client.log_text(run, hidden(plan.source), "recipe.yaml")
-        self._client.log_text(run, "".join(f"{step.key}  {step.id}\n" for step in plan.steps), "plan.txt")
         return run
 
     def _find(self, plan: Plan) -> None:
         """What was told of the loop before: ``_steps`` are the runs of steps, ``_told`` those that are whole."""
-        inside = self._runs.inside()
+        inside = self._runs.inside(self._parent)
         steps = [run for run in inside if run.data.tags["kind"] == STEP]
         self._steps = {_place(run): run.info.run_id for run in steps}
         self._told = {_place(run) for run in steps if run.info.status == "FINISHED"}
@@ -151,32 +157,6 @@ def opened(uri: str, experiment: str, artifacts: str | None) -> tuple[Any, str]:
     found = client.get_experiment_by_name(experiment)
     location = Path(artifacts).resolve().as_uri() if artifacts else None
     return client, found.experiment_id if found else client.create_experiment(experiment, location)
-
-
-def keep(uri: str, experiment: str, loop: str, file: Path) -> bool:
-    """Log a file with a loop's run, in place of what was kept under its name; whether there is such a run."""
-    client, run = _found(uri, experiment, loop)
-    if run:
-        client.log_artifact(run, str(file))
-    return bool(run)
-
-
-def tag(uri: str, experiment: str, loop: str, tags: Mapping[str, str]) -> bool:
-    """Set tags of a loop's run; whether there is such a run."""
-    client, run = _found(uri, experiment, loop)
-    for name, value in tags.items() if run else ():
-        client.set_tag(run, name, value)
-    return bool(run)
-
-
-def _found(uri: str, experiment: str, loop: str) -> tuple[Any, str]:
-    """A client, and the id of the loop's run, or nothing if there is none."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(uri)
-    found = client.get_experiment_by_name(experiment)
-    run = Runs(client=client, experiment=found.experiment_id, loop=loop, tags={}).of_loop() if found else None
-    return client, run.info.run_id if run else ""
 
 
 def _place(run: Any) -> tuple[str, str]:

@@ -31,16 +31,23 @@ class Registry:
         self._handed_on = {step.id: _model(step, carried) for step in handed_on}
         self._models = {step.key for step in self._handed_on.values()}
         self._versions: dict[str, str] = {}
+        self._champion = ""
         if self._models:
             self._find(f"What {plan.name} hands from round to round.")
 
     def note(self, each: Finished, run: str) -> None:
-        """A step was told: register what it made, and move the alias, if that is what the loop hands on."""
+        """A step was told: register what it made, if that is what the loop hands on."""
         if each.step.key in self._models:
             self._register(each, run)
         handed_on = self._handed_on.get(each.step.id)
         if handed_on and not each.manifest.metrics.get(REFUSED):
-            self._runs.client.set_registered_model_alias(self._name, CHAMPION, self._versions[handed_on.key])
+            self._champion = self._versions[handed_on.key]
+
+    def crown(self) -> None:
+        """Move the alias to the last version that was handed on. Not while old rounds are told, which would move it
+        back."""
+        if self._champion:
+            self._runs.client.set_registered_model_alias(self._name, CHAMPION, self._champion)
 
     def _find(self, described: str) -> None:
         """The versions that are there, by key; a new model if there is none."""

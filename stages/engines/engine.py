@@ -1,10 +1,12 @@
 """What a stage asks of an engine that generates text."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import nan
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from stages.artifacts import Model
+from stages.foreseen import Foreseen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,3 +69,8 @@ class Spread(Protocol):
 def over(engine: Engine | None) -> Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]:
     """How parts are made: by the engine's workers if it has some, else here, one after the other."""
     return engine.each if isinstance(engine, Spread) else map
+
+
+def there(engine: Engine | None, told: Foreseen) -> Foreseen:
+    """What a stage foresees that makes its parts ``over`` an engine: its workers' memory is not this machine's."""
+    return replace(told, memory=nan, least=nan) if isinstance(engine, Spread) else told

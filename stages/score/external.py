@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from stages.artifacts import Completions, Message, RewardModel, Row, Scores
-from stages.engines.engine import Engine, over
+from stages.engines.engine import Engine, over, there
 from stages.engines.memory import passing
 from stages.engines.quote import without_control
 from stages.foreseen import Foreseen, Size, passed
@@ -40,7 +40,10 @@ class External:
 
     def foresee(self, *, completions: Size, reward: Size) -> Foreseen:
         """Each answer read once."""
-        return passed(completions, reward, answers=completions.rows, memory=passing(reward, self.batch_tokens))
+        return there(
+            self.engine,
+            passed(completions, reward, answers=completions.rows, memory=passing(reward, self.batch_tokens)),
+        )
 
     def __call__(self, *, completions: Completions, reward: RewardModel, out: Scores) -> Mapping[str, float]:
         """Scores in the order of the completions. Cut-off answers have none."""

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import ClassVar, Literal
 
 from stages.artifacts import Completions, Model, Row, Scores
-from stages.engines.engine import Engine, over
+from stages.engines.engine import Engine, over, there
 from stages.engines.memory import passing
 from stages.foreseen import Foreseen, Size, passed
 from stages.parts import write_parts
@@ -51,7 +51,7 @@ class ImplicitReward:
     def foresee(self, *, completions: Size, policy: Size, reference: Size) -> Foreseen:
         """Each answer passed through both models."""
         memory = passing(policy, self.batch_tokens)
-        return passed(completions, policy, reference, answers=completions.rows, memory=memory)
+        return there(self.engine, passed(completions, policy, reference, answers=completions.rows, memory=memory))
 
     def __call__(
         self, *, completions: Completions, policy: Model, reference: Model, out: Scores

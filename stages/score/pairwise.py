@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import ClassVar, Literal
 
 from stages.artifacts import Completions, Model, Row, Scores
-from stages.engines.engine import Engine, over
+from stages.engines.engine import Engine, over, there
 from stages.engines.memory import passing
 from stages.engines.quote import check_template, filled, transcript
 from stages.foreseen import Foreseen, Size, passed
@@ -64,7 +64,7 @@ class Pairwise:
     def foresee(self, *, completions: Size, judge: Size) -> Foreseen:
         """Every two answers of a prompt, both of them read in both orders."""
         read = completions.rows * (completions.each - 1) * 2
-        return passed(completions, judge, answers=read, memory=passing(judge, self.batch_tokens))
+        return there(self.engine, passed(completions, judge, answers=read, memory=passing(judge, self.batch_tokens)))
 
     def __call__(self, *, completions: Completions, judge: Model, out: Scores) -> Mapping[str, float]:
         """Scores in the order of the completions. Cut-off answers are not compared and have none."""

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import ClassVar
 
 from stages.artifacts import Completions, Model, Row, Scores
-from stages.engines.engine import Engine, over
+from stages.engines.engine import Engine, over, there
 from stages.engines.memory import passing
 from stages.engines.quote import check_template, filled, transcript
 from stages.foreseen import Foreseen, Size, passed
@@ -54,7 +54,9 @@ class YesNo:
 
     def foresee(self, *, completions: Size, judge: Size) -> Foreseen:
         """Each answer read once."""
-        return passed(completions, judge, answers=completions.rows, memory=passing(judge, self.batch_tokens))
+        return there(
+            self.engine, passed(completions, judge, answers=completions.rows, memory=passing(judge, self.batch_tokens))
+        )
 
     def __call__(self, *, completions: Completions, judge: Model, out: Scores) -> Mapping[str, float]:
         """Scores in the order of the completions. Cut-off answers have none."""

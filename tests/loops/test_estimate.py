@@ -10,6 +10,7 @@ from loops.errors import RecipeError
 from loops.estimate import Measured, Rates, estimates, measured
 from loops.executors import Inline
 from loops.forecast import Forecast, forecast
+from loops.patience import Patience
 from loops.plan import unroll
 from loops.recipe import load
 from loops.runner import Runner
@@ -24,7 +25,7 @@ def heavy(value, least=0.0, **more):
 
 def planned(config, root, **limits):
     plan, store = unroll(load(config)), Store(root / "store")
-    return Forecast(plan=plan, store=store, **limits)
+    return Forecast(plan=plan, store=store, here=True, **limits)
 
 
 def run(config, root):
@@ -88,21 +89,21 @@ def test_a_manifest_keeps_what_was_foreseen_beside_what_was_taken(tmp_path):
 
 def test_a_step_that_cannot_fit_is_refused_with_what_it_needs_and_the_way_out(tmp_path):
     with pytest.raises(RecipeError) as refused:
-        planned(heavy(2e9, least=2e10), tmp_path, memory=1e10, where="of this machine's memory").check()
+        planned(heavy(2e9, least=2e10), tmp_path, memory=1e10, where="of this machine's memory").check(Patience())
     assert str(refused.value).startswith("setup/big: Heavy would need about 20 GB of 10 GB of this machine's memory.")
     assert "device_memory=GB" in str(refused.value)
 
 
 def test_an_estimate_alone_refuses_nothing_nor_does_what_is_there_already(tmp_path):
-    planned(heavy(2e9, least=1.0), tmp_path, memory=1e10).check()
+    planned(heavy(2e9, least=1.0), tmp_path, memory=1e10).check(Patience())
     run(heavy(100.0, least=2e10), tmp_path)
-    planned(heavy(100.0, least=2e10), tmp_path, memory=1e10).check()
+    planned(heavy(100.0, least=2e10), tmp_path, memory=1e10).check(Patience())
 
 
 def test_models_that_have_no_room_are_refused(tmp_path):
     with pytest.raises(RecipeError, match="would leave at least 800 B of models, and 700 B are free"):
-        planned(heavy(100.0), tmp_path, free=700.0).check()
-    planned(heavy(100.0), tmp_path, free=900.0).check()
+        planned(heavy(100.0), tmp_path, free=700.0).check(Patience())
+    planned(heavy(100.0), tmp_path, free=900.0).check(Patience())
 
 
 def test_where_steps_run_elsewhere_nothing_is_known_of_their_memory(tmp_path):
@@ -116,7 +117,7 @@ def test_a_key_does_not_know_of_any_cost(tmp_path):
     run(heavy(100.0), tmp_path)
     before = planned(heavy(100.0), tmp_path)
     assert [step.key for step in before.plan.steps] == [step.key for step in unroll(load(heavy(100.0))).steps]
-    assert estimates(before.plan, measured(before.plan, before.store)).keys() == {
+    assert estimates(before.plan, measured(before.plan, before.store, here=True), here=True).keys() == {
         step.key for step in before.plan.steps
     }
 

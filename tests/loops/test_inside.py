@@ -231,7 +231,7 @@ def test_after_an_early_stop_the_plan_is_what_was_begun_and_more_patience_goes_o
     told = said(capsys, "status")
     assert "toy (toy): 5 of 5 steps finished" in told
     assert "stopped after round 2: gate/over was 1 in the last round (patience.rounds=1)" in told
-    assert "with more patience.rounds this goes on: python -m loops run recipes=toy" in told
+    assert "with more patience or budget this goes on: python -m loops run recipes=toy" in told
     assert "to go, " not in told
     assert main([*command, "patience.rounds=2"]) == 0
     assert steps()[-1] == "round-03/gate"
