@@ -178,6 +178,18 @@ def test_an_advance_never_begins_a_loop_anew(capsys):
     assert made() == TOTALS[:3]
 
 
+def test_a_loop_of_which_something_is_lost_keeps_its_rounds_and_is_not_begun_anew(capsys):
+    assert say("run", "rounds=3") == 0
+    shutil.rmtree(Path("runs/toy/round-01/over").resolve())
+    assert advance("setup.start.stage.value=11") == 1
+    assert "is another than when it was made" in capsys.readouterr().err
+    assert advance() == 0
+    assert record.read(Path("runs/toy")).steps[-1].round == 3
+    assert made() == TOTALS[:3]
+    assert news().rounds == 3
+    assert calls() == 3
+
+
 def test_what_is_measured_in_addition_is_made_for_the_earlier_rounds_too():
     assert advance() == 0
     also = "{stage: {_target_: tests.loops.toys.Over, limit: 1}, inputs: {number: add}}"
@@ -253,6 +265,17 @@ def test_whoever_cannot_be_told_changes_nothing_but_for_a_warning(capsys):
     assert "nobody was told (ValueError: the webhook answered 403)" in told
     assert "nobody was told (CalledProcessError" in told
     assert made() == TOTALS[:1]
+
+
+def test_a_webhooks_address_is_a_secret(monkeypatch, capsys):
+    hook = "http://localhost:9/services/T0/B0/abcdefgh"
+    monkeypatch.setattr(sys, "argv", ["selfloop", "advance", f"notify.url={hook}"])
+    assert advance(f"notify.url={hook}") == 0
+    said = capsys.readouterr()
+    kept = "".join(path.read_text() for path in Path().rglob("*.json"))
+    assert "nobody was told (ConnectionError: localhost" in said.err
+    assert "abcdefgh" not in said.err + said.out + kept
+    assert "<notify.url>" in kept
 
 
 def test_a_secret_is_told_to_nobody(monkeypatch):

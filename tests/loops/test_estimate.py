@@ -106,6 +106,15 @@ def test_models_that_have_no_room_are_refused(tmp_path):
     planned(heavy(100.0), tmp_path, free=900.0).check(Patience())
 
 
+def test_rounds_that_patience_may_never_begin_need_no_room(tmp_path):
+    turn = {"stage": {"_target_": f"{TOYS}.Heavy", "rows": "${number}", "least": 0}}
+    ahead = planned(toy(rounds=9, round={"model": turn}), tmp_path, free=100.0)
+    with pytest.raises(RecipeError, match="are free"):
+        ahead.check(Patience())
+    ahead.check(Patience(metric="add/value", rounds=2))
+    ahead.check(Patience(hours=1.0))
+
+
 def test_where_steps_run_elsewhere_nothing_is_known_of_their_memory(tmp_path):
     plan, store = unroll(load(heavy(1.0))), Store(tmp_path / "store")
     assert forecast(plan, store, here=False, device_memory=None).memory is None
