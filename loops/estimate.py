@@ -123,13 +123,14 @@ def _estimate(step: Step, told: Any, rates: Rates, here: bool) -> Estimate:
     if told is None:
         return Estimate(seconds=rates.seconds(kind, nan), bytes=rates.bytes(kind, nan))
     rows, work = told.size.rows, told.size.rows if isnan(told.work) else told.work
+    kept = told.size.bytes if told.kept is None else told.kept
     return Estimate(
         memory=told.memory,
         least=told.least,
         tokens=told.tokens,
         at_most=told.at_most,
-        bytes=rates.bytes(kind, rows) if isnan(told.size.bytes) else told.size.bytes,
-        kept=told.size.bytes,
+        bytes=rates.bytes(kind, rows) if isnan(kept) else kept,
+        kept=kept,
         seconds=rates.seconds(kind, work),
         work=work,
         rows=rows,

@@ -59,6 +59,7 @@ class Foreseen:
         work: tokens times parameters: what time is proportional to; where nothing is said, it is to the rows.
         memory: bytes at the peak, on the device that does it, about.
         least: bytes of ``memory`` that are certain; where they are not there, the step cannot run.
+        kept: bytes that stay on disk, where they are not the size's; None: they are.
     """
 
     size: Size
@@ -67,6 +68,7 @@ class Foreseen:
     work: float = nan
     memory: float = nan
     least: float = nan
+    kept: float | None = None
 
 
 def of_model(shape: Mapping[str, float] | None, dtype: str) -> Foreseen:

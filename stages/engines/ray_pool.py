@@ -17,7 +17,7 @@ from stages.engines.pieces import Item, Piece, shrinking
 from stages.engines.ray_process import Hiring
 from stages.engines.ray_workers import Workers
 from stages.engines.vllm import VLLM
-from stages.progress import progress
+from stages.progress import count_tokens, progress
 
 T = TypeVar("T")
 _hired: Workers | None = None
@@ -65,6 +65,7 @@ class RayPool:
         with progress("decoding", len(places), "answers") as bar:
             for number, ids in self._workers().do(drawing, pieces):
                 bar.update(1)
+                count_tokens(len(ids))
                 yield Answer(*places[number], ids)
 
     def each(self, make: Callable[[T], Any], parts: Iterable[T]) -> Iterator[Any]:

@@ -85,8 +85,12 @@ def _with_weights(model: Model, options: "VLLM") -> _Living:
     base, wanted = whole(model), rank(model)
     path = str(base.path.resolve())
     if _living is None or _living.options != options or wanted > _living.rank or not _holds(_living, base):
+        room = next((size for size in (0, *RANKS) if wanted <= size), None)
+        if room is None:
+            raise ValueError(
+                f"vLLM takes adapters of rank {RANKS[-1]} at most, not {wanted}: say engine=hf or adapter.merged=true"
+            )
         release()
-        room = next(size for size in (0, *RANKS) if wanted <= size)
         _living = _Living(llm=_start(base, options, room), path=path, options=options, rank=room)
     _living.path = path
     return _living

@@ -1,7 +1,7 @@
 """Hands on one of two models, as a verdict says."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from stages.artifacts import Model, Report
@@ -16,7 +16,7 @@ class Keep:
 
     def foresee(self, *, verdict: Size, candidate: Size, incumbent: Size) -> Foreseen:
         """Links to a model's files, which take no room."""
-        return Foreseen(size=replace(candidate, bytes=0.0))
+        return Foreseen(size=candidate, kept=0.0)
 
     def __call__(self, *, verdict: Report, candidate: Model, incumbent: Model, out: Model) -> Mapping[str, float]:
         """One of the two, whole."""

@@ -31,7 +31,7 @@ class Monitor:
         batch_tokens: tokens that are passed at once; speed only.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     top: int = 10
     batch_tokens: int = field(default=4096, compare=False)

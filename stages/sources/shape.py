@@ -19,7 +19,7 @@ BYTES_A_TOKEN = 4
 def of_directory(path: str) -> Mapping[str, float]:
     """The shape of a model directory of transformers, see Size; without what its files do not say."""
     folder = Path(path)
-    shape = {"parameters": float(sum(_parameters(file) for file in folder.glob("*.safetensors")))}
+    shape = {"parameters": float(sum(map(_parameters, _weights(folder))))}
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config = config.get("text_config") or config
     said = {
@@ -30,6 +30,14 @@ def of_directory(path: str) -> Mapping[str, float]:
         "vocabulary": config.get("vocab_size"),
     }
     return shape | {name: float(value) for name, value in said.items() if isinstance(value, int | float)}
+
+
+def _weights(folder: Path) -> list[Path]:
+    """The files that transformers reads; a folder may hold the same weights in another layout besides."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        return [folder / name for name in sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))]
+    return [folder / "model.safetensors"]
 
 
 def of_file(path: str, skip: int, limit: int | None, answers: int) -> Foreseen:

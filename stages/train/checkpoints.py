@@ -14,16 +14,16 @@ from stages.durable import put
 WHOLE = "whole.json"
 
 
-def last_whole(scratch: Path) -> str | None:
-    """The newest whole checkpoint in a trainer's folder, if there is one. The others are removed."""
+def last_whole(scratch: Path, layout: str) -> str | None:
+    """The newest whole checkpoint in a trainer's folder, if there is one whose weights lie so; others are removed."""
     found = sorted(scratch.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-    whole = [path for path in found if _is_whole(path)]
+    whole = [path for path in found if _is_whole(path, layout)]
     for path in set(found) - set(whole[-1:]):
         shutil.rmtree(path)
     return str(whole[-1]) if whole else None
 
 
-def seal() -> Any:
+def seal(layout: str) -> Any:
     """A callback that says of each checkpoint that it is whole, when all processes have written their parts, and then
     removes those before it. (The trainer would remove them first, and by the clock.)"""
     from transformers import TrainerCallback
@@ -35,7 +35,7 @@ def seal() -> Any:
                 return
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             draft = folder / f".{WHOLE}"
-            draft.write_text(json.dumps(_sizes(folder)), encoding="utf-8")
+            draft.write_text(json.dumps({"layout": layout, "sizes": _sizes(folder)}), encoding="utf-8")
             put(draft, folder / WHOLE)
             for other in Path(args.output_dir).glob("checkpoint-*"):
                 if other != folder:
@@ -60,9 +60,10 @@ class Resumable:
             super()._load_from_checkpoint(checkpoint, model)  # type: ignore[misc]
 
 
-def _is_whole(checkpoint: Path) -> bool:
+def _is_whole(checkpoint: Path, layout: str) -> bool:
+    said = {"layout": layout, "sizes": _sizes(checkpoint)}
     try:
-        return bool(_sizes(checkpoint) == json.loads((checkpoint / WHOLE).read_text(encoding="utf-8")))
+        return bool(said == json.loads((checkpoint / WHOLE).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return False
 

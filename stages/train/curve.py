@@ -11,8 +11,9 @@ from typing import Any
 
 from stages.artifacts import Model
 
-UNTOLD = ("epoch", "memory", "num_tokens")
-ENDS = ("loss", "gap", "accuracy", "mean_token_accuracy", "chosen_logp_change", "rejected_logp_change")
+UNTOLD = ("epoch", "memory", "num_tokens", "mean_token_accuracy")
+"""What says nothing of the training, or is a mean over micro-batches whatever their tokens."""
+ENDS = ("loss", "gap", "accuracy", "chosen_logp_change", "rejected_logp_change")
 SHARES = ("smoothed", "agreeing")
 TOLERANCE = 1.0
 """How far the first log-probs may be from those of one's own reference, in nats: what bfloat16 noise does to them."""

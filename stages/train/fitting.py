@@ -119,14 +119,17 @@ def fit(trainer: Any, settings: "Training", policy: Model, out: Model) -> dict[s
     """
     from transformers import PrinterCallback
 
-    from stages.engines.adapters import keep_float32
+    from stages.engines.adapters import has_adapter, keep_float32, read_weights
 
-    if settings.four_bits:
-        keep_float32(trainer.model)  # trl has made the adapter bfloat16
+    if settings.four_bits:  # trl has made the adapter bfloat16, and has rounded one that goes on
+        keep_float32(trainer.model)
+        if has_adapter(policy):
+            read_weights(trainer.model, policy.path)
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(seal())
+    layout = settings.execution.layout
+    trainer.add_callback(seal(layout))
     with trainer.args.main_process_first(local=False):
-        checkpoint = last_whole(out.scratch)
+        checkpoint = last_whole(out.scratch, layout)
     trainer.train(resume_from_checkpoint=checkpoint)
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if not trainer.is_world_process_zero():

@@ -31,7 +31,16 @@ def trained(settings: "Training", policy: Size, table: Size, answers: int = 2) -
         work=tokens * policy.parameters,
         memory=least + _copies(settings, policy) + activations,
         least=least,
+        kept=_kept(settings, policy),
     )
+
+
+def _kept(settings: "Training", policy: Size) -> float | None:
+    """Bytes of an adapter that is handed on over hard links to its base."""
+    adapter = settings.adapter
+    if adapter is None or adapter.merged:
+        return None
+    return WIDTHS["float32"] * adapter_weights(policy, adapter.r, adapter.targets)
 
 
 def _held(settings: "Training", policy: Size) -> float:

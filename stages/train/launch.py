@@ -58,6 +58,8 @@ def launched(launch: Launch | None, train: Callable[..., Result], *told: Any) ->
     from accelerate.utils.other import get_free_port
     from torch.multiprocessing.spawn import ProcessRaisedException, start_processes
 
+    if launch.fsdp and not torch.cuda.is_available():
+        raise ValueError("FSDP shares a model out over GPUs, and there is none: say launch=ddp or launch=none")
     if torch.cuda.is_available() and launch.processes > torch.cuda.device_count():
         raise ValueError(f"{launch.processes} processes want a GPU each, and there are {torch.cuda.device_count()}")
     said = multiprocessing.get_context("spawn").SimpleQueue()
@@ -83,6 +85,7 @@ def _train(rank: int, processes: int, port: int, said: Any, train: Callable[...,
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     if rank > 0:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        os.environ.pop("SELFLOOP_PROGRESS", None)  # the first one tells how far all are
     torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     try:
         result = train(*told)

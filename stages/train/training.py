@@ -37,6 +37,13 @@ class Execution:
         """How many train together."""
         return self.launch.processes if self.launch else 1
 
+    @property
+    def layout(self) -> str:
+        """How a checkpoint's weights lie: a training goes on only from one that lies as its own do."""
+        if self.launch and self.launch.deepspeed:
+            return f"deepspeed-{self.launch.processes}"
+        return "fsdp" if self.launch and self.launch.fsdp else "whole"
+
     def in_one_process(self, who: str) -> None:
         """
         Raises:
@@ -91,6 +98,9 @@ class Training:
             raise ValueError(f"micro_batch ({self.micro_batch}){times} must divide batch ({self.batch})")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup is a share of the steps, in [0, 1), not {self.warmup}")
+        deepspeed = (self.execution.launch and self.execution.launch.deepspeed) or {}
+        if self.adapter and self.dtype == "bfloat16" and deepspeed.get("zero_optimization", {}).get("stage") == 3:
+            raise ValueError("ZeRO-3 takes no adapter in float32 over a base in bfloat16: say launch=fsdp2")
         if self.warmup and self.schedule == "constant":
             raise ValueError("a constant schedule ignores warmup; say schedule: constant_with_warmup")
 

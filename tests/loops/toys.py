@@ -110,6 +110,7 @@ class Cost:
     memory: float
     least: float
     at_most: bool = True
+    kept: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,14 @@
 """What stages foresee: rows, tokens, memory and disk, from the plan alone; what cannot be known is never a number."""
 
 import json
+import shutil
 from math import isnan, nan
 
 import pytest
 
 from stages.engines.hf import HF
 from stages.engines.memory import PROCESS, adapter_weights, decoding, four_bits, passing, training
+from stages.evaluate.keep import Keep
 from stages.foreseen import Foreseen, Size, at_most, largest, of_model
 from stages.generate.sample import Sample
 from stages.generate.self_instruct import SelfInstruct
@@ -211,3 +213,19 @@ def test_bounds_that_are_not_known_bound_nothing():
     assert isnan(largest(nan, 1.0))
     assert largest(1.0, 2.0) == 2.0
     assert Foreseen(size=Size()).tokens == 0
+
+
+def test_what_is_handed_on_over_links_keeps_its_size_and_takes_no_room():
+    told = Keep().foresee(verdict=Size(), candidate=SEVEN, incumbent=SEVEN)
+    assert (told.size, told.kept) == (SEVEN, 0.0)
+    pairs = Size(rows=9.0, prompt=100.0, answer=400.0)
+    told = dpo(adapter=LoRA(r=16, alpha=32.0, merged=False)).foresee(pairs=pairs, policy=SEVEN, reference=SEVEN)
+    assert told.kept == 4 * adapter_weights(SEVEN, 16, None)
+    assert dpo(adapter=LoRA(r=16, alpha=32.0)).foresee(pairs=pairs, policy=SEVEN, reference=SEVEN).kept is None
+
+
+def test_the_same_weights_in_another_layout_besides_are_not_counted(tiny_model_path, tmp_path):
+    shutil.copytree(tiny_model_path, tmp_path / "model")
+    once = LocalModel(path=str(tmp_path / "model"), dtype="float32").foresee().size
+    shutil.copy(tmp_path / "model/model.safetensors", tmp_path / "model/consolidated.safetensors")
+    assert LocalModel(path=str(tmp_path / "model"), dtype="float32").foresee().size == once

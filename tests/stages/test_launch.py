@@ -11,9 +11,11 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
+import torch
 
 from stages.artifacts import Demonstrations, Model, Pairs
 from stages.pairs.logprobs import LogProbs
+from stages.train.checkpoints import last_whole
 from stages.train.consistency import Consistency
 from stages.train.dpo import DPO
 from stages.train.launch import Launch, launched
@@ -167,3 +169,21 @@ def test_deepspeed_that_is_not_there_is_refused_with_the_way_to_get_it():
         pytest.skip("deepspeed is there")
     with pytest.raises(ValueError, match=r"pip install 'selfloop\[deepspeed\]'"):
         Launch(processes=2, deepspeed={"zero_optimization": {"stage": 3}})
+
+
+def test_a_training_goes_on_only_from_weights_that_lie_as_its_own_do(tmp_path):
+    checkpoint = tmp_path / "checkpoint-3"
+    checkpoint.mkdir()
+    (checkpoint / "model.safetensors").write_bytes(b"weights")
+    sealed = {"layout": "whole", "sizes": {"model.safetensors": 7}}
+    (checkpoint / "whole.json").write_text(json.dumps(sealed))
+    assert last_whole(tmp_path, Execution().layout) == str(checkpoint)
+    assert last_whole(tmp_path, Execution(launch=Launch(processes=2)).layout) == str(checkpoint)
+    assert last_whole(tmp_path, Execution(launch=Launch(processes=2, fsdp={"version": 2})).layout) is None
+
+
+def test_a_model_is_not_shared_out_over_gpus_that_are_not_there():
+    if torch.cuda.is_available():
+        pytest.skip("there are GPUs")
+    with pytest.raises(ValueError, match="say launch=ddp"):
+        launched(Launch(processes=2, fsdp={"version": 2}), print)

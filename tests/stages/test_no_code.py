@@ -217,9 +217,9 @@ def test_a_pickle_planted_in_a_checkpoint_does_not_run_on_resuming(artifact, tin
     (checkpoint,) = out.scratch.glob("checkpoint-*")
     assert (checkpoint / name).exists()
     torch.save({"state": Planted(planted)}, checkpoint / name)
-    sizes = json.loads((checkpoint / "whole.json").read_text())
-    sizes[name] = (checkpoint / name).stat().st_size
-    (checkpoint / "whole.json").write_text(json.dumps(sizes))
+    seal = json.loads((checkpoint / "whole.json").read_text())
+    seal["sizes"][name] = (checkpoint / name).stat().st_size
+    (checkpoint / "whole.json").write_text(json.dumps(seal))
     if name == "training_args.bin":
         stage(out=out, **inputs)
     else:
