@@ -66,12 +66,12 @@ def launched(launch: Launch | None, train: Callable[..., Result], *told: Any) ->
     try:
         told = (launch.processes, get_free_port(), said, train, told)
         start_processes(_train, told, nprocs=launch.processes)  # type: ignore[no-untyped-call]
-    except ProcessRaisedException:
-        if said.empty():
-            raise
-    result: Result | ValueError = said.get()
-    if isinstance(result, ValueError):
-        raise result
+    except ProcessRaisedException as failure:  # another may have ended well before
+        while not said.empty():
+            if isinstance(refused := said.get(), ValueError):
+                raise refused from failure
+        raise
+    result: Result = said.get()
     return result
 
 
