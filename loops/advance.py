@@ -119,10 +119,7 @@ class Loop:
                     f"{step.id} is another than when it was made ({wrong or 'its inputs are'}), so the loop would "
                     "begin anew: take that back, or begin another loop with run=NAME, or make this one anew with `run`"
                 )
-        for step in plan.steps:
-            manifest = self.runner.store.read(step.key)
-            if manifest is not None:
-                self.runner.patience.note(step, manifest)
+        self.runner.patience.recall(plan, self.runner.store.read)
         if self.runner.patience.ended(plan).rounds <= self.began:
             raise NothingToDo(self.runner.patience.why, over=True)
 

@@ -21,7 +21,6 @@ from loops.plain import lay_out
 from loops.plan import Plan, Step
 from loops.provenance import code_hash
 from loops.secrets import hidden
-from loops.store import Store
 
 
 def plan_lines(forecast: Forecast) -> list[str]:
@@ -31,7 +30,7 @@ def plan_lines(forecast: Forecast) -> list[str]:
     wide = max((len(step.id) for step in plan.steps), default=0)
     broad = max((len(type(step.stage).__name__) for step in plan.steps), default=0)
     away = store.away(step.key for step in plan.steps)
-    states = {step: "away" if step.key in away else _state(step, store) for step in plan.steps}
+    states = {step: "away" if step.key in away else _state(step, forecast) for step in plan.steps}
     lines = [f"{'step':<{wide}}  {'key':<16}  {'state':<5}  {'stage':<{broad}}  {HEADER}"]
     for step, state in states.items():
         stage = type(step.stage).__name__
@@ -47,11 +46,11 @@ def plan_lines(forecast: Forecast) -> list[str]:
     return [*lines, *forecast.lines()]
 
 
-def _state(step: Step, store: Store) -> str:
+def _state(step: Step, forecast: Forecast) -> str:
     """Of what is not away: have, ``have*`` (made by code that has changed since), run, or ``run!`` (damaged)."""
-    manifest = store.read(step.key)
+    manifest = forecast.made.get(step.key)
     if manifest is None:
-        return "run!" if store.damage(step.key) else "run"
+        return "run!" if forecast.store.damage(step.key) else "run"
     return "have" if manifest.provenance.get("code") == code_hash(type(step.stage)) else "have*"
 
 

@@ -8,13 +8,15 @@ A kind is a stage on one kind of machine and on what its execution names, such a
 """
 
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from math import inf, isnan, log, nan
 from typing import Any
 
 from loops import manifest, provenance
+from loops.errors import RecipeError
 from loops.fingerprint import type_name
 from loops.manifest import MANIFEST, Manifest
 from loops.plan import Plan, Step
@@ -81,20 +83,23 @@ def estimates(plan: Plan, rates: Rates, here: bool) -> dict[str, Estimate]:
     return {key: _estimate(by_key[key], told, rates, here) for key, told in foreseen.items()}
 
 
-def measured(plan: Plan, store: Store, here: bool) -> Rates:
-    """What the store's manifests tell: those of the plan's own steps, and some of the others. Where steps do not run
-    ``here``, nobody knows on which machine of a cluster the next one will, and so all are of one kind."""
-    others = islice(store.root.glob(f"artifacts/*/*/{MANIFEST}"), MOST)
-    found = {path.parent for path in others} | {store.path(step.key) for step in plan.steps}
+def measured(made: Mapping[str, Manifest], store: Store, here: bool) -> Rates:
+    """What manifests tell: those of a plan's own steps that are ``made``, by key, and some of the store's others. Where
+    steps do not run ``here``, nobody knows on which machine of a cluster the next one will, and so all are of one kind.
+    """
     rates = Rates()
-    for place in found:
-        try:
-            told = manifest.read(place)
-        except ValueError:
-            continue
-        if told is not None and "foreseen" in told.provenance:
+    for told in [*made.values(), *_others(made, store)]:
+        if "foreseen" in told.provenance:
             rates.by_kind.setdefault(_kind_made(told, here), []).append(_measured(told))
     return rates
+
+
+def _others(made: Mapping[str, Manifest], store: Store) -> Iterator[Manifest]:
+    places = (path.parent for path in store.root.glob(f"artifacts/*/*/{MANIFEST}"))
+    for place in islice((place for place in places if place.name not in made), MOST):
+        with suppress(ValueError):  # damaged, which is told elsewhere
+            if told := manifest.read(place):
+                yield told
 
 
 def disk(told: Manifest) -> int:
@@ -104,13 +109,20 @@ def disk(told: Manifest) -> int:
 
 def _foreseen(step: Step, foreseen: Mapping[str, Any]) -> Any:
     """What its stage foresees, None if it does not. Of an input that nobody foresees nothing is known: it is what the
-    stage's annotation is without a word."""
+    stage's annotation is without a word.
+
+    Raises:
+        RecipeError: the stage refuses what it sees.
+    """
     foresee = getattr(step.stage, "foresee", None)
     if foresee is None:
         return None
     hints = typing.get_type_hints(type(step.stage).foresee)  # type: ignore[attr-defined]
     known = {name: foreseen[source.key] for name, source in step.inputs.items()}
-    return foresee(**{name: told.size if told else _plain(hints[name])() for name, told in known.items()})
+    try:
+        return foresee(**{name: told.size if told else _plain(hints[name])() for name, told in known.items()})
+    except ValueError as refused:
+        raise RecipeError(f"{step.id}: {refused}") from refused
 
 
 def _plain(hint: Any) -> Any:

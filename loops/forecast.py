@@ -45,12 +45,12 @@ class Forecast:
     @cached_property
     def expected(self) -> dict[str, Estimate]:
         """By key, what each step will cost."""
-        return estimates(self.plan, measured(self.plan, self.store, self.here), self.here)
+        return estimates(self.plan, measured(self.made, self.store, self.here), self.here)
 
     @cached_property
     def made(self) -> dict[str, Manifest]:
         """By key, the steps that are there."""
-        read = {key: self.store.read(key) for key in self.expected}
+        read = {step.key: self.store.read(step.key) for step in self.plan.steps}
         return {key: manifest for key, manifest in read.items() if manifest is not None}
 
     @cached_property
@@ -95,9 +95,7 @@ class Forecast:
             )
 
     def _certain(self, patience: Patience) -> dict[str, Step]:
-        for step in self.plan.steps:
-            if step.key in self.made:
-                patience.note(step, self.made[step.key])
+        patience.recall(self.plan, self.made.get)
         allowed = {key: step for key, step in self.to_run.items() if patience.allows(step)}
         first = min((step.round for step in allowed.values() if step.round), default=0)
         return {key: step for key, step in allowed.items() if not patience.ends or step.round <= first}

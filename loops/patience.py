@@ -4,6 +4,7 @@ The one decision: patience is no part of a plan or a key. Every round is planned
 begin some of them, and one with more goes on from where that one stopped.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -64,6 +65,12 @@ class Patience:
             raise RecipeError(f"patience.metric: {step.id} tells no {name!r}{nearest(name, manifest.metrics)}")
         if manifest.metrics[name]:
             self.vain.add(step.round)
+
+    def recall(self, plan: Plan, made: Callable[[str], Manifest | None]) -> None:
+        """Note every step of a plan that is ``made``, by key."""
+        for step in plan.steps:
+            if manifest := made(step.key):
+                self.note(step, manifest)
 
     def allows(self, step: Step) -> bool:
         """Whether the step's round may still be begun."""

@@ -11,34 +11,21 @@ from typing import ClassVar
 from stages.artifacts import Demonstrations, Row
 from stages.engines.quote import check_template, fill
 from stages.foreseen import Foreseen
-from stages.sources.local import known, read
-from stages.sources.rows import check_rows, converted, identifier, selected, shortened, written
+from stages.sources.local import Answered, known, read
+from stages.sources.rows import identifier, shortened, written
 from stages.sources.shape import of_file
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalDemonstrations:
-    """Conversations with an answer, of a local file. See LocalPrompts for the fields."""
+class LocalDemonstrations(Answered):
+    """Conversations with an answer, of a local file. See Answered for the fields."""
 
+    CONTENT = "demonstrations"
     VERSION: ClassVar[int] = 1
-
-    path: str = field(compare=False)
-    columns: dict[str, str] = field(default_factory=lambda: {"prompt": "prompt", "completion": "completion"})
-    limit: int | None = None
-    sha256: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        check_rows("demonstrations", self.columns, 0, self.limit)
-        object.__setattr__(self, "sha256", known(self.path))
-
-    def foresee(self) -> Foreseen:
-        """The file's rows."""
-        return of_file(self.path, 0, self.limit, answers=1)
 
     def __call__(self, *, out: Demonstrations) -> Mapping[str, float]:
         """Every selected row."""
-        rows = selected(read(self.path, self.sha256), 0, self.limit, None)
-        return {"demonstrations": out.write(converted(rows, self.columns, self.path))}
+        return {"demonstrations": out.write(self.rows())}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,8 @@ from stages.artifacts import Model
 from stages.engines.finite import check_weights
 from stages.files import file_hash
 from stages.foreseen import Foreseen, of_model
-from stages.sources.models import Dtype, readable
+from stages.sources.models import Dtype
+from stages.sources.readable import readable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,18 +1,18 @@
-"""Prompts and pairs from a local jsonl, parquet or csv file.
+"""Prompts, pairs and answered prompts from a local jsonl, parquet or csv file.
 
 The one decision: a file is known by what is in it (sha256), never by where it lies.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from stages.artifacts import Pairs, Prompts
+from stages.artifacts import Pairs, Prompts, Row
 from stages.files import file_hash
 from stages.foreseen import Foreseen
 from stages.sources.formats import READERS
-from stages.sources.rows import Numbered, check_rows, converted, selected
+from stages.sources.rows import Content, Numbered, check_rows, converted, selected
 from stages.sources.shape import of_file
 
 
@@ -77,6 +77,31 @@ class LocalPairs:
         """Every selected row."""
         rows = selected(read(self.path, self.sha256), self.skip, self.limit, self.shuffle)
         return {"pairs": out.write(converted(rows, self.columns, self.path))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """Prompts with one answer each, of a local file. See LocalPrompts for the fields; the columns are ``prompt``,
+    ``completion`` and, if there is one, ``prompt_id``."""
+
+    CONTENT: ClassVar[Content]
+
+    path: str = field(compare=False)
+    columns: dict[str, str] = field(default_factory=lambda: {"prompt": "prompt", "completion": "completion"})
+    limit: int | None = None
+    sha256: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_rows(self.CONTENT, self.columns, 0, self.limit)
+        object.__setattr__(self, "sha256", known(self.path))
+
+    def foresee(self) -> Foreseen:
+        """The file's rows."""
+        return of_file(self.path, 0, self.limit, answers=1)
+
+    def rows(self) -> Iterator[Row]:
+        """Every selected row, in our columns."""
+        return converted(selected(read(self.path, self.sha256), 0, self.limit, None), self.columns, self.path)
 
 
 def known(path: str) -> str:

@@ -5,8 +5,7 @@ end-of-turn ids that everything after it will use, so nothing downstream has to 
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,6 +15,7 @@ from stages.engines.finite import check_weights
 from stages.files import file_hash
 from stages.foreseen import Foreseen, of_model
 from stages.sources.adapter import refuse_adapter
+from stages.sources.readable import readable
 from stages.sources.revision import check_pinned
 from stages.sources.shape import of_directory
 
@@ -106,20 +106,6 @@ def directory_hash(path: str) -> str:
     for file in files:
         whole.update(f"{file.name}:{file_hash(str(file))}\n".encode())
     return whole.hexdigest()
-
-
-@contextmanager
-def readable(name: str) -> Iterator[None]:
-    """Somebody's files in transformers' hands: whatever it raises of them, the message names them.
-
-    Raises:
-        ValueError: they cannot be read.
-    """
-    try:
-        yield
-    except Exception as wrong:
-        said = " ".join(str(wrong).split())[:300]
-        raise ValueError(f"{name} cannot be read as a model without code of its own: {said}") from wrong
 
 
 def keep(

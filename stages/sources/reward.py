@@ -8,7 +8,8 @@ from stages.artifacts import RewardModel
 from stages.engines.finite import check_weights
 from stages.foreseen import Foreseen, of_model
 from stages.sources.adapter import refuse_adapter
-from stages.sources.models import Dtype, directory_hash, readable
+from stages.sources.models import Dtype, directory_hash
+from stages.sources.readable import readable
 from stages.sources.revision import check_pinned
 from stages.sources.shape import of_directory
 

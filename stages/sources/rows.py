@@ -11,8 +11,13 @@ from typing import Any, Literal
 from stages.artifacts import Message, Row
 from stages.seeds import derive
 
-Content = Literal["prompts", "pairs", "demonstrations"]
-ANSWERS = {"prompts": (), "pairs": ("chosen", "rejected"), "demonstrations": ("completion",)}
+Content = Literal["prompts", "pairs", "demonstrations", "answers"]
+ANSWERS: Mapping[Content, tuple[str, ...]] = {
+    "prompts": (),
+    "pairs": ("chosen", "rejected"),
+    "demonstrations": ("completion",),
+    "answers": ("completion",),
+}
 Numbered = tuple[int, Row]
 ROLES = ("system", "user", "assistant")
 HUMAN = {"source": "offline", "label_source": "outside"}

@@ -11,16 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from stages.foreseen import Foreseen, Size, at_most
+from stages.sources.readable import readable
 
 BYTES_A_TOKEN = 4
 """Of English text, about."""
 
 
 def of_directory(path: str) -> Mapping[str, float]:
-    """The shape of a model directory of transformers, see Size; without what its files do not say."""
+    """The shape of a model directory of transformers, see Size; without what its files do not say.
+
+    Raises:
+        ValueError: they cannot be read.
+    """
     folder = Path(path)
-    shape = {"parameters": float(sum(map(_parameters, _weights(folder))))}
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    with readable(path):
+        shape = {"parameters": float(sum(map(_parameters, _weights(folder))))}
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config = config.get("text_config") or config
     said = {
         "layers": config.get("num_hidden_layers"),
@@ -37,7 +43,8 @@ def _weights(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         return [folder / name for name in sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))]
-    return [folder / "model.safetensors"]
+    single = folder / "model.safetensors"
+    return [single] if single.is_file() else sorted(folder.glob("*.safetensors"))
 
 
 def of_file(path: str, skip: int, limit: int | None, answers: int) -> Foreseen:
@@ -45,10 +52,10 @@ def of_file(path: str, skip: int, limit: int | None, answers: int) -> Foreseen:
     file = Path(path)
     if file.suffix == ".parquet":
         return of_table(limit)
-    text = file.read_bytes()
-    lines = max(1, len(text.splitlines()))
+    with file.open("rb") as opened:
+        lines = max(1, sum(1 for _ in opened))
     rows = at_most(max(0, lines - skip), limit)
-    part = len(text) / lines / BYTES_A_TOKEN / (1 + answers)
+    part = file.stat().st_size / lines / BYTES_A_TOKEN / (1 + answers)
     return Foreseen(size=Size(rows=rows, prompts=rows, prompt=part, answer=part if answers else nan))
 
 

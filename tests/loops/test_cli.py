@@ -61,6 +61,17 @@ def test_what_is_wrong_is_refused_in_one_line_with_exit_code_1(arguments, messag
     assert done.stderr.count("\n") == 1
 
 
+def test_a_model_that_was_copied_in_part_is_refused_in_one_line_while_planning(tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text('{"num_hidden_layers": 2}')
+    (model / "model.safetensors").write_bytes((1000).to_bytes(8, "little") + b'{"half": {"shape')
+    done = selfloop("plan", "recipes=dice", "model=local", f"model_path={model}", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"RecipeError: setup/sft: {model} cannot be read as a model"), done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_the_plan_of_dice_names_every_step_and_imports_no_torch(tmp_path):
     script = "import sys; from loops.__main__ import main; code = main(['plan', 'recipes=dice']); "
     script += "heavy = {'torch', 'transformers', 'trl', 'datasets', 'mlflow', 'vllm'} & set(sys.modules); "

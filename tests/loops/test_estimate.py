@@ -126,7 +126,7 @@ def test_a_key_does_not_know_of_any_cost(tmp_path):
     run(heavy(100.0), tmp_path)
     before = planned(heavy(100.0), tmp_path)
     assert [step.key for step in before.plan.steps] == [step.key for step in unroll(load(heavy(100.0))).steps]
-    assert estimates(before.plan, measured(before.plan, before.store, here=True), here=True).keys() == {
+    assert estimates(before.plan, measured(before.made, before.store, here=True), here=True).keys() == {
         step.key for step in before.plan.steps
     }
 

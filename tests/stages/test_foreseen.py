@@ -8,6 +8,7 @@ import pytest
 
 from stages.engines.hf import HF
 from stages.engines.memory import PROCESS, adapter_weights, decoding, four_bits, passing, training
+from stages.engines.server import Server
 from stages.evaluate.keep import Keep
 from stages.foreseen import Foreseen, Size, at_most, largest, of_model
 from stages.generate.sample import Sample
@@ -29,15 +30,6 @@ from stages.train.training import Execution
 
 MISTRAL = {"parameters": 7.24e9, "layers": 32, "width": 4096, "inner": 14336, "keys": 1024, "vocabulary": 32000}
 SEVEN = of_model(MISTRAL, "bfloat16").size
-
-
-class Elsewhere:
-    """An engine that does not tell its memory."""
-
-    rows = 8
-
-    def generate(self, model, requests, sampling):
-        raise NotImplementedError
 
 
 def sampled(n=4, tokens=100, engine=None, prompts=None, policy=SEVEN):
@@ -113,7 +105,7 @@ def test_sampling_makes_n_answers_a_prompt_of_at_most_so_many_tokens():
 
 
 def test_memory_of_an_engine_that_does_not_tell_it_is_not_known():
-    told = sampled(engine=Elsewhere())
+    told = sampled(engine=Server(url="http://127.0.0.1:8000/v1"))
     assert isnan(told.memory)
     assert isnan(told.least)
     assert told.tokens == 20_000
