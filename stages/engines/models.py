@@ -1,15 +1,18 @@
-"""Models in memory: on which device, in which precision, and the last two kept for the next step.
+"""Models in memory: on which device, in which precision, and those that were used last kept for the next step.
 
 The one decision: precision belongs to the weights. Whoever makes a model says in which precision it is stored, as a
 field, and everything that reads it computes in that one, so a scorer never rounds away what it is to score.
 """
 
+import gc
 import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from stages.artifacts import Model
+
+_resident: dict[tuple[str, str, bool], Any] = {}
 
 
 def best_device() -> str:
@@ -31,12 +34,27 @@ def multiplies_bfloat16(device: str) -> bool:
 
 
 def load_model(model: Model, device: str | None = None, four_bits: bool = False) -> Any:
-    """The model, ready for inference, in the precision that it is stored in; kept for the next call.
+    """The model, ready for inference, in the precision that it is stored in; kept for the next call, and no other is.
 
     Weights that were stored in float32 are never rounded: one round's update is smaller than bfloat16 can tell.
     ``four_bits`` is for the reference of a training over a base in four bits, and for nobody else.
     """
-    return _resident(str(model.path), device or best_device(), four_bits)
+    [loaded] = load_models(model, device=device, four_bits=four_bits)
+    return loaded
+
+
+def load_models(*models: Model, device: str | None = None, four_bits: bool = False) -> list[Any]:
+    """Models that are used together, each likewise. Whatever else was kept is let go of before one is loaded, so that
+    no more are in memory than are named."""
+    wanted = [(str(model.path), device or best_device(), four_bits) for model in models]
+    if gone := _resident.keys() - set(wanted):
+        for name in gone:
+            del _resident[name]
+        _give_back()
+    for name in wanted:
+        if name not in _resident:
+            _resident[name] = _loaded(*name)
+    return [_resident[name] for name in wanted]
 
 
 def load_tokenizer(model: Model) -> Any:
@@ -60,10 +78,6 @@ def context(model: Model) -> int | None:
 
 def release() -> None:
     """Give the memory of kept models back, and end vLLM and the workers on a Ray cluster."""
-    import gc
-
-    import torch
-
     from stages.engines import classifiers
     from stages.engines.ray_pool import dismiss
     from stages.engines.vllm_process import end
@@ -71,7 +85,13 @@ def release() -> None:
     dismiss()
     end()
     classifiers.release()
-    _resident.cache_clear()
+    _resident.clear()
+    _give_back()
+
+
+def _give_back() -> None:
+    import torch
+
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -107,11 +127,6 @@ def check_precision(policy: Model, reference: Model) -> None:
 def load_aside(model: Model, device: str) -> Any:
     """The model likewise, but kept by nobody."""
     return _loaded(str(model.path), device)
-
-
-@lru_cache(maxsize=2)
-def _resident(path: str, device: str, four_bits: bool) -> Any:
-    return _loaded(path, device, four_bits)
 
 
 def _loaded(path: str, device: str, four_bits: bool = False) -> Any:

@@ -27,11 +27,11 @@ def next_token(
     import torch
 
     from stages.engines.logprobs import answer_states, check_head, logits_of, passes, pieces
-    from stages.engines.models import check_precision, load_model
+    from stages.engines.models import check_precision, load_models
     from stages.progress import progress
 
     check_precision(policy, start)
-    now, before = load_model(policy), load_model(start)
+    now, before = load_models(policy, start)
     check_head(before)
     sums, tokens = torch.zeros(3, dtype=torch.float64), 0
     with progress("next-token numbers", len(sequences), "answers") as bar, torch.inference_mode():

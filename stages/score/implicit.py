@@ -1,11 +1,12 @@
 """The policy's own DPO reward: log π(y|x) − log ρ(y|x), as a score.
 
 The one decision: a generated answer is scored on the ids that were generated, never on its text tokenised anew, and a
-cut-off or over-long one keeps a null score instead of a number that means something else.
+cut-off or over-long one keeps a null score instead of a number that means something else. One model is in memory at a
+time: all answers are passed through the policy, and then through the reference.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import ClassVar, Literal
@@ -21,6 +22,8 @@ PART = 64
 """Answers that are scored and written as one part."""
 REPEATED = 8
 """Answers that are scored twice, together and alone, to measure the noise of a score."""
+Telling = Callable[[Row, float | None], Row]
+"""What is told of an answer and a model's log-prob of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +69,22 @@ class ImplicitReward:
 
         self._check(policy, reference)
         check_precision(policy, reference)
-        spread, models = over(self.engine), (policy, reference)
-        scorable = islice((row for row in completions.rows() if self._scorable(row)), REPEATED)
-        [noise] = spread(lambda rows: self._noise(rows, models), [list(scorable)])
+        tried = list(islice((row for row in completions.rows() if self._why_not(row) is None), REPEATED))
+        by_policy = Scores(out.scratch / "policy")
+        by_policy.path.mkdir(exist_ok=True)
 
-        def scored(rows: list[Row]) -> list[list[Row]]:
-            return [[row] for row in self._scored(rows, models, noise)]
+        def first(row: Row, logp: float | None) -> Row:
+            told = {"null_reason": self._why_not(row), "label_source": label_source(row, policy)}
+            return {**row, **told, "policy_logp": logp, "scored_policy": policy.identity, "score_unit": "log-ratio"}
 
-        write_parts(out, completions.rows(), scored, size=PART, spread=spread, what="scoring", total=len(completions))
+        def second(row: Row, logp: float | None) -> Row:
+            score = None if logp is None else row["policy_logp"] - logp
+            return {**row, "reference_logp": logp, "score": score, "score_noise": noise}
+
+        together, alone = self._twice(tried, policy)
+        self._pass(completions, policy, first, by_policy, "log π of the policy")
+        noise = _noise((together, alone), self._twice(tried, reference))
+        self._pass(by_policy, reference, second, out, "log ρ of the reference")
         told = summary(out, "implicit reward log π − log ρ (nats)")
         if told["scored"] and told["score_mean"] == told["score_std"] == 0:
             raise ValueError("every score is exactly 0: policy and reference have the same weights")
@@ -92,48 +103,40 @@ class ImplicitReward:
                 "that log-ratio is not its DPO reward. Carry the training reference, or say reference_is: fixed"
             )
 
-    def _noise(self, rows: list[Row], models: tuple[Model, Model]) -> float:
-        """How far a score moves when the same answer is scored in another batch, root mean square, in nats."""
-        from stages.engines.logprobs import score_sequences
-        from stages.engines.models import load_model
-
-        sequences = [(row["prompt_tokens"], row["completion_tokens"]) for row in rows]
-        together, alone = (
-            [dict(score_sequences(load_model(model), sequences, tokens)) for model in models]
-            for tokens in (REPEATED * self.max_tokens, 1)
-        )
-        moved = [(together[0][i] - together[1][i]) - (alone[0][i] - alone[1][i]) for i in range(len(sequences))]
-        return math.sqrt(sum(difference**2 for difference in moved) / max(1, len(moved)))
-
-    def _scorable(self, row: Row) -> bool:
-        return self._why_not(row) is None
-
     def _why_not(self, row: Row) -> str | None:
         if row["finish_reason"] != "stop":
             return "truncated"
         return "overlong" if len(row["prompt_tokens"]) + len(row["completion_tokens"]) > self.max_tokens else None
 
-    def _scored(self, rows: list[Row], models: tuple[Model, Model], noise: float) -> list[Row]:
+    def _pass(self, table: Completions, model: Model, told: Telling, out: Scores, what: str) -> None:
+        """Write the table's rows with what is told of them and the model's log-probs."""
+
+        def made(rows: list[Row]) -> list[list[Row]]:
+            logps = self._logps(rows, model, self.batch_tokens)
+            return [[told(row, logp)] for row, logp in zip(rows, logps, strict=True)]
+
+        spread = over(self.engine)
+        write_parts(out, table.rows(), made, size=PART, spread=spread, what=what, total=len(table))
+
+    def _twice(self, rows: list[Row], model: Model) -> list[list[float]]:
+        """Log-probs of the same answers, together and alone."""
+        budgets = REPEATED * self.max_tokens, 1
+        [found] = over(self.engine)(lambda rows: [self._logps(rows, model, tokens) for tokens in budgets], [rows])
+        return found  # type: ignore[no-any-return]
+
+    def _logps(self, rows: list[Row], model: Model, tokens: int) -> list[float | None]:
+        """log π of each answer in nats, at most so many tokens at a time; None where it must not be had."""
         from stages.engines.logprobs import score_sequences
         from stages.engines.models import load_model
 
-        fits = [i for i, row in enumerate(rows) if self._scorable(row)]
-        sequences = [(rows[i]["prompt_tokens"], rows[i]["completion_tokens"]) for i in fits]
-        sums: list[dict[int, float]] = [
-            {fits[place]: value for place, value in score_sequences(load_model(model), sequences, self.batch_tokens)}
-            for model in models
-        ]
-        return [
-            {
-                **row,
-                "policy_logp": sums[0].get(i),
-                "reference_logp": sums[1].get(i),
-                "score": sums[0][i] - sums[1][i] if i in sums[0] else None,
-                "score_unit": "log-ratio",
-                "null_reason": self._why_not(row),
-                "label_source": label_source(row, models[0]),
-                "scored_policy": models[0].identity,
-                "score_noise": noise,
-            }
-            for i, row in enumerate(rows)
-        ]
+        fits = [place for place, row in enumerate(rows) if self._why_not(row) is None]
+        sequences = [(rows[place]["prompt_tokens"], rows[place]["completion_tokens"]) for place in fits]
+        sums = {fits[index]: value for index, value in score_sequences(load_model(model), sequences, tokens)}
+        return [sums.get(place) for place in range(len(rows))]
+
+
+def _noise(policy: Sequence[list[float]], reference: Sequence[list[float]]) -> float:
+    """How far a score moves when the same answer is scored in another batch, root mean square, in nats."""
+    scores = [[own - old for own, old in zip(*logps, strict=True)] for logps in zip(policy, reference, strict=True)]
+    moved = [together - alone for together, alone in zip(*scores, strict=True)]
+    return math.sqrt(sum(difference**2 for difference in moved) / max(1, len(moved)))
