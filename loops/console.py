@@ -14,8 +14,9 @@ from typing import Any
 
 from rich.table import Table
 
+from loops.cells import HEADER
 from loops.errors import RecipeError
-from loops.forecast import HEADER, Forecast
+from loops.forecast import Forecast
 from loops.manifest import Manifest
 from loops.plain import lay_out
 from loops.plan import Plan, Step

@@ -29,11 +29,13 @@ MOST = 300
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
     """Of a step; nan is not known, and 0 tokens are none. ``memory`` is that of one device at the peak in bytes, and
-    ``least`` of it is certain; ``bytes`` stay on disk, and ``kept`` of them are certain. ``work`` and ``rows`` are what
-    was reckoned from."""
+    ``least`` of it is certain; so many ``devices`` of one machine take it, which may have to be GPUs. ``bytes`` stay on
+    disk, and ``kept`` of them are certain. ``work`` and ``rows`` are what was reckoned from."""
 
     memory: float = nan
     least: float = nan
+    devices: int = 1
+    only_gpus: bool = False
     tokens: float = nan
     at_most: bool = False
     bytes: float = nan
@@ -139,6 +141,8 @@ def _estimate(step: Step, told: Any, rates: Rates, here: bool) -> Estimate:
     return Estimate(
         memory=told.memory,
         least=told.least,
+        devices=told.devices,
+        only_gpus=told.only_gpus,
         tokens=told.tokens,
         at_most=told.at_most,
         bytes=rates.bytes(kind, rows) if isnan(kept) else kept,

@@ -5,7 +5,7 @@ larger than what is free on disk. An estimate never is; it is shown, and afterwa
 """
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isnan
@@ -13,15 +13,14 @@ from pathlib import Path
 from statistics import median
 
 from loops import machine
+from loops.cells import cells, cells_made, memory_of, told
 from loops.errors import RecipeError
-from loops.estimate import Estimate, disk, estimates, measured
+from loops.estimate import Estimate, estimates, measured
 from loops.manifest import Manifest
 from loops.patience import Patience
 from loops.plain import duration, size
 from loops.plan import Plan, Step
 from loops.store import Store
-
-HEADER = f"{'memory':>9}  {'tokens':>8}  {'disk':>7}  {'time':>15}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +32,7 @@ class Forecast:
         memory: bytes that a step may take on a device; None: nobody knows what it will run on.
         where: whose memory that is, in words.
         free: bytes that the store may take; None: it is planned for another one.
+        gpus: that one machine has; None: nobody knows on which it will run.
     """
 
     plan: Plan
@@ -41,6 +41,7 @@ class Forecast:
     memory: float | None = None
     where: str = ""
     free: float | None = None
+    gpus: int | None = None
 
     @cached_property
     def expected(self) -> dict[str, Estimate]:
@@ -67,8 +68,8 @@ class Forecast:
 
     def cells(self) -> dict[str, str]:
         """By key, memory, tokens, disk and time: foreseen, or what they were and in brackets the time foreseen."""
-        cells = {key: _cells(estimate) for key, estimate in self.expected.items()}
-        return cells | {key: _cells_made(manifest) for key, manifest in self.made.items()}
+        ahead = {key: cells(estimate) for key, estimate in self.expected.items()}
+        return ahead | {key: cells_made(manifest) for key, manifest in self.made.items()}
 
     def check(self, patience: Patience) -> None:
         """
@@ -76,22 +77,32 @@ class Forecast:
             patience: which rounds may be begun. Where it may end the run, only the next one is certain to be.
 
         Raises:
-            RecipeError: a step needs more memory than there is, or the models more room than is free.
+            RecipeError: a step needs more GPUs or memory than there are, or the models more room than is free.
         """
         certain = self._certain(patience)
         for key, step in certain.items():
-            estimate = self.expected[key]
-            if self.memory is not None and estimate.least > self.memory:
-                needed = f"{size(_memory(estimate))} of {size(self.memory)} {self.where}"
-                raise RecipeError(
-                    f"{step.id}: {type(step.stage).__name__} would need about {needed}. Take a smaller model, or a "
-                    "machine with more memory; to plan for one that is not this, say device_memory=GB"
-                )
+            self._check_fits(step, self.expected[key])
         kept = sum(each for key in certain if not isnan(each := self.expected[key].kept))
         if self.free is not None and kept > self.free:
             raise RecipeError(
                 f"{self.store.root}: what is to run would leave at least {size(kept)} of models, and {size(self.free)} "
                 "are free: say store=DIRECTORY where there is room, or make some with gc"
+            )
+
+    def _check_fits(self, step: Step, estimate: Estimate) -> None:
+        who, elsewhere = f"{step.id}: {type(step.stage).__name__}", "to plan for one that is not this, say"
+        gpus, devices = self.gpus, estimate.devices
+        if gpus is not None and gpus < devices > 1 and (gpus or estimate.only_gpus):
+            raise RecipeError(
+                f"{who} is spread over {devices} GPUs of one machine, and this one has {gpus}: spread it over fewer, "
+                f"or take a machine with more; {elsewhere} device_memory=GB"
+            )
+        shared = devices if gpus == 0 else 1  # what has no GPUs has one memory for all
+        if self.memory is not None and estimate.least * shared > self.memory:
+            needed = f"{size(memory_of(estimate) * shared)} of {size(self.memory)} {self.where}"
+            raise RecipeError(
+                f"{who} would need about {needed}. Take a smaller model, or a machine with more memory; "
+                f"{elsewhere} device_memory=GB"
             )
 
     def _certain(self, patience: Patience) -> dict[str, Step]:
@@ -111,15 +122,15 @@ class Forecast:
             f"to run: time    {_sum([each.seconds for each in ahead.values()], duration)}, one step after the other",
             f"        disk    {_sum([each.bytes for each in ahead.values()], size)}{free}",
         ]
-        greatest = max(ahead, key=lambda key: _memory(ahead[key]))
-        if most := _memory(ahead[greatest]):
+        greatest = max(ahead, key=lambda key: memory_of(ahead[key]))
+        if most := memory_of(ahead[greatest]):
             there = "" if self.memory is None else f"; there are {size(self.memory)} {self.where}"
             lines.append(f"        memory  {size(most)} at the most, by {self.to_run[greatest].id}{there}")
         return lines
 
     def behind(self) -> list[str]:
         """How well the time of what has run was foreseen; nothing if none of it was."""
-        pairs = [(told["seconds"], made.seconds) for made in self.made.values() if "seconds" in (told := _told(made))]
+        pairs = [(known["seconds"], made.seconds) for made in self.made.values() if "seconds" in (known := told(made))]
         if not pairs:
             return []
         foreseen, took = (sum(each) for each in zip(*pairs, strict=True))
@@ -140,7 +151,8 @@ def forecast(plan: Plan, store: Store, here: bool, device_memory: float | None) 
     if device_memory is not None:
         return Forecast(plan=plan, store=store, here=here, memory=device_memory * 1e9, where="(device_memory)")
     memory, where = machine.memory() if here else (None, "")
-    return Forecast(plan=plan, store=store, here=here, memory=memory, where=where, free=_free(store.root.resolve()))
+    gpus, free = len(machine.gpus()) if here else None, _free(store.root.resolve())
+    return Forecast(plan=plan, store=store, here=here, memory=memory, where=where, free=free, gpus=gpus)
 
 
 def _free(place: Path) -> int:
@@ -148,49 +160,7 @@ def _free(place: Path) -> int:
     return shutil.disk_usage(next(path for path in (place, *place.parents) if path.exists())).free
 
 
-def _memory(estimate: Estimate) -> float:
-    """About, else what is certain of it; 0 if nothing is known."""
-    known = (each for each in (estimate.memory, estimate.least) if not isnan(each))
-    return next(known, 0.0)
-
-
-def _cells(estimate: Estimate) -> str:
-    least = f"≥ {size(estimate.least)}" if estimate.least > 0 else "?"
-    memory = least if isnan(estimate.memory) else size(estimate.memory)
-    tokens = f"{'≤' if estimate.at_most else '~'} {_count(estimate.tokens)}" if estimate.tokens > 0 else "–"
-    shown = (memory, "?" if isnan(estimate.tokens) else tokens, _or_unknown(estimate.bytes, size))
-    return _row(*shown, _or_unknown(estimate.seconds, duration))
-
-
-def _cells_made(made: Manifest) -> str:
-    memory, foreseen = made.provenance.get("memory"), _told(made).get("seconds")
-    beside = f" ({duration(foreseen)})" if foreseen is not None else ""
-    tokens = _count(made.metrics["tokens"]) if "tokens" in made.metrics else ""
-    return _row(size(memory) if memory else "?", tokens, size(disk(made)), f"{duration(made.seconds)}{beside}")
-
-
-def _row(memory: str, tokens: str, room: str, time: str) -> str:
-    return f"{memory:>9}  {tokens:>8}  {room:>7}  {time:>15}"
-
-
-def _told(made: Manifest) -> Mapping[str, float]:
-    told: Mapping[str, float] = made.provenance.get("foreseen", {})
-    return told
-
-
 def _sum(values: Sequence[float], shown: Callable[[float], str]) -> str:
     known = [value for value in values if not isnan(value)]
     missing = f" and what {len(values) - len(known)} steps take, which is not known" if len(known) < len(values) else ""
     return f"about {shown(sum(known))}{missing}" if known else "not known"
-
-
-def _or_unknown(value: float, shown: Callable[[float], str]) -> str:
-    return "?" if isnan(value) else shown(value)
-
-
-def _count(tokens: float) -> str:
-    value, units = tokens, iter(("", "k", "M", "G", "T"))
-    unit = next(units)
-    while value >= 999.5 and unit != "T":
-        value, unit = value / 1000, next(units)
-    return f"{value:.3g}{unit}"

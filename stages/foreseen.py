@@ -59,6 +59,8 @@ class Foreseen:
         work: tokens times parameters: what time is proportional to; where nothing is said, it is to the rows.
         memory: bytes at the peak, on the device that does it, about.
         least: bytes of ``memory`` that are certain; where they are not there, the step cannot run.
+        devices: how many of one machine do it together, each with that much memory.
+        only_gpus: whether nothing else will do.
         kept: bytes that stay on disk, where they are not the size's; None: they are.
     """
 
@@ -68,6 +70,8 @@ class Foreseen:
     work: float = nan
     memory: float = nan
     least: float = nan
+    devices: int = 1
+    only_gpus: bool = False
     kept: float | None = None
 
 
@@ -84,15 +88,19 @@ def of_model(shape: Mapping[str, float] | None, dtype: str) -> Foreseen:
     return Foreseen(size=replace(model, bytes=model.parameters * WIDTHS[dtype]))
 
 
-def passed(table: Size, *models: Size, answers: float, memory: float, size: Size | None = None) -> Foreseen:
-    """So many answers of a table passed through each of the models, which are in memory together.
+def passed(
+    table: Size, *models: Size, answers: float, memory: float, size: Size | None = None, together: bool = False
+) -> Foreseen:
+    """So many answers of a table passed through each of the models.
 
     Args:
         memory: bytes beside the models' weights.
         size: of the artifact; None: the table's own rows.
+        together: whether all models are in memory at once; else one after the other is.
     """
     tokens = answers * table.answer
-    weights = sum(model.bytes for model in models)
+    sizes = [model.bytes for model in models]
+    weights = sum(sizes) if together else largest(*sizes)
     return Foreseen(
         size=size or replace(table, bytes=nan),
         tokens=tokens * len(models),

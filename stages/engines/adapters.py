@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.artifacts import Model
+from stages.engines.shares import shared
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -72,14 +73,16 @@ def merged(base: Model, folder: Path) -> Any:
     return both.merge_and_unload().requires_grad_(True)
 
 
-def load_base(model: Model, dtype: str, four_bits: bool = False) -> Any:
-    """The stored weights without an adapter, on the CPU; in four bits (QLoRA, arXiv 2305.14314) on the first GPU.
+def load_base(model: Model, dtype: str, four_bits: bool = False, devices: int = 1) -> Any:
+    """The stored weights without an adapter, on the CPU; in four bits (QLoRA, arXiv 2305.14314) on the first GPU; or
+    this process's share of them on its own device.
 
     Args:
         dtype: ``auto`` for the precision that they are stored in.
+        devices: that share the weights, each with a process that calls this.
 
     Raises:
-        ValueError: there is no CUDA device for four bits.
+        ValueError: there is no CUDA device for four bits, or so many cannot share the model.
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -101,4 +104,5 @@ def load_base(model: Model, dtype: str, four_bits: bool = False) -> Any:
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,
+        **shared(whole(model).path, devices),
     )

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.artifacts import RewardModel
+from stages.engines import ranks
+from stages.engines.shares import shared
 
 
 def load_classifier(reward: RewardModel) -> tuple[Any, Any]:
@@ -25,7 +27,12 @@ def _resident(path: str) -> tuple[Any, Any]:
     from stages.engines.models import best_device, multiplies_bfloat16
 
     model = AutoModelForSequenceClassification.from_pretrained(
-        Path(path), dtype="auto", local_files_only=True, trust_remote_code=False, use_safetensors=True
+        Path(path),
+        dtype="auto",
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        **shared(Path(path), ranks.size()),
     )
     if model.config.num_labels != 1:
         raise ValueError(f"a reward model has one output, this one has {model.config.num_labels}")
@@ -34,7 +41,7 @@ def _resident(path: str) -> tuple[Any, Any]:
     if not multiplies_bfloat16(best_device()):
         model = model.to(torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(Path(path), local_files_only=True, trust_remote_code=False)
-    return model.to(best_device()).eval(), tokenizer
+    return (model.to(best_device()) if ranks.size() == 1 else model).eval(), tokenizer
 
 
 def release() -> None:

@@ -1,8 +1,7 @@
 """What a stage asks of an engine that generates text."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from math import nan
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from stages.artifacts import Model
@@ -65,6 +64,9 @@ class Spread(Protocol):
     def each(self, make: Callable[[Any], Any], parts: Iterable[Any]) -> Iterator[Any]:
         """What ``make`` makes of each part, in order. It is sent to the workers with all that it holds."""
 
+    def share(self, told: Foreseen) -> Foreseen:
+        """What is foreseen on each of this machine's devices, of what one would take that does all."""
+
 
 def over(engine: Engine | None) -> Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]:
     """How parts are made: by the engine's workers if it has some, else here, one after the other."""
@@ -72,5 +74,5 @@ def over(engine: Engine | None) -> Callable[[Callable[[Any], Any], Iterable[Any]
 
 
 def there(engine: Engine | None, told: Foreseen) -> Foreseen:
-    """What a stage foresees that makes its parts ``over`` an engine: its workers' memory is not this machine's."""
-    return replace(told, memory=nan, least=nan) if isinstance(engine, Spread) else told
+    """What a stage foresees that makes its parts ``over`` an engine."""
+    return engine.share(told) if isinstance(engine, Spread) else told

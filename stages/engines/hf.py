@@ -27,9 +27,9 @@ class HF:
         if self.rows < 1:
             raise ValueError(f"rows must be at least 1, not {self.rows}")
 
-    def memory_of(self, model: Size, length: float) -> tuple[float, float]:
-        """Bytes to decode answers of so many tokens, prompts included: about, and for certain."""
-        return model.bytes + decoding(model, self.rows, length), model.bytes
+    def memory_of(self, model: Size, length: float) -> tuple[float, float, int]:
+        """Bytes to decode answers of so many tokens, prompts included: about, and for certain; on how many devices."""
+        return model.bytes + decoding(model, self.rows, length), model.bytes, 1
 
     def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> Iterator[Answer]:
         """See Engine.generate."""

@@ -6,6 +6,7 @@ with logits computed only where an answer's token is predicted and never for the
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakSet
 
 from stages.engines.packed import LAID, Packed, Sequenced, batches, packed
 from stages.progress import count_tokens
@@ -13,6 +14,7 @@ from stages.progress import count_tokens
 if TYPE_CHECKING:
     import torch
 
+_checked: "WeakSet[Any]" = WeakSet()
 CHUNKS = {"cpu": 128}
 CHUNK = 1024
 """Answer tokens whose logits exist at the same time; on a CPU so few that they stay in its cache."""
@@ -74,8 +76,10 @@ def check_head(model: Any) -> None:
     """
     Raises:
         ValueError: the model does more to its last states than we know, so that log-probs would be silently wrong, or
-            its logits are not finite.
+            its logits are not finite. Each model is tried once.
     """
+    if model in _checked:
+        return
     import torch
 
     from stages.engines.attention import last_states
@@ -87,6 +91,7 @@ def check_head(model: Any) -> None:
         raise ValueError(f"{model.config.name_or_path}: its logits are not finite: weights or activations overflow")
     if not torch.allclose(ours, theirs, rtol=0.05, atol=0.02 * float(theirs.abs().max())):
         raise ValueError(f"the head of {model.config.model_type} is not supported yet: its logits are not ours")
+    _checked.add(model)
 
 
 def pieces(*tensors: "torch.Tensor") -> Iterator[tuple["torch.Tensor", ...]]:

@@ -11,6 +11,7 @@ attention, which no fused kernel keeps.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import nan
 from typing import Any
 
@@ -79,9 +80,10 @@ def generated(engine: Any, model: Size, *, rows: float, prompt: float, answer: f
         size: of the artifact that comes of it.
     """
     tell = getattr(engine, "memory_of", None)
-    memory, least = tell(model, prompt + answer) if tell else (nan, nan)
+    memory, least, devices = tell(model, prompt + answer) if tell else (nan, nan, 1)
     tokens = rows * answer
-    return Foreseen(size=size, tokens=tokens, at_most=True, work=tokens * model.parameters, memory=memory, least=least)
+    told = Foreseen(size=size, tokens=tokens, at_most=True, work=tokens * model.parameters)
+    return replace(told, memory=memory, least=least, devices=devices)
 
 
 def _bytes_each(model: Size) -> float:

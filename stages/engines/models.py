@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.artifacts import Model
+from stages.engines import ranks
 
 _resident: dict[tuple[str, str, bool], Any] = {}
 
@@ -77,13 +78,12 @@ def context(model: Model) -> int | None:
 
 
 def release() -> None:
-    """Give the memory of kept models back, and end vLLM and the workers on a Ray cluster."""
-    from stages.engines import classifiers
-    from stages.engines.ray_pool import dismiss
-    from stages.engines.vllm_process import end
+    """Give the memory of kept models back, and end vLLM, processes that share models, and workers on a Ray cluster."""
+    from stages.engines import classifiers, ray_pool, tensor_parallel, vllm_process
 
-    dismiss()
-    end()
+    ray_pool.dismiss()
+    tensor_parallel.dismiss()
+    vllm_process.end()
     classifiers.release()
     _resident.clear()
     _give_back()
@@ -134,10 +134,10 @@ def _loaded(path: str, device: str, four_bits: bool = False) -> Any:
     from stages.engines.attention import attend_well
 
     model = Model(Path(path))
-    loaded = load_base(model, "auto" if multiplies_bfloat16(device) else "float32", four_bits)
+    loaded = load_base(model, "auto" if multiplies_bfloat16(device) else "float32", four_bits, ranks.size())
     if has_adapter(model):
         add_adapter(loaded, model.path)
-    loaded = loaded.to(device).eval().requires_grad_(False)
+    loaded = (loaded.to(device) if ranks.size() == 1 else loaded).eval().requires_grad_(False)
     attend_well(loaded)
     return loaded
 

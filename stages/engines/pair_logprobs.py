@@ -9,6 +9,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from stages.artifacts import Model, Pairs, Row
+from stages.engines.engine import Engine
+from stages.engines.packed import Sequenced
+from stages.engines.passes import each_batch
 
 
 def tokenised(pairs: Pairs, model: Model, max_tokens: int, counts: Counter[str]) -> Iterator[Row]:
@@ -35,21 +38,35 @@ def tokenised(pairs: Pairs, model: Model, max_tokens: int, counts: Counter[str])
 
 
 def pair_logprobs(
-    rows: Sequence[Row], model: Model, what: str, batch_tokens: int, four_bits: bool = False
+    rows: Sequence[Row],
+    model: Model,
+    what: str,
+    batch_tokens: int,
+    engine: Engine | None = None,
+    four_bits: bool = False,
 ) -> list[tuple[float, float]]:
-    """(log π(chosen), log π(rejected)) of each tokenised row, in nats; ``what`` names the progress bar. See load_model.
+    """(log π(chosen), log π(rejected)) of each tokenised row, in nats.
+
+    Args:
+        what: the name of the progress bar.
+        engine: whose workers pass them, if it has some.
+        four_bits: see load_model.
 
     Raises:
         ValueError: one of them is not finite.
     """
-    from stages.engines.logprobs import score_sequences
-    from stages.engines.models import load_model
-    from stages.progress import progress
+
+    def made(batch: list[Sequenced]) -> list[float]:
+        from stages.engines.logprobs import score_sequences
+        from stages.engines.models import load_model
+
+        found = dict(score_sequences(load_model(model, four_bits=four_bits), batch, batch_tokens))
+        return [found[place] for place in range(len(batch))]
 
     sequences = [(row["prompt_tokens"], row[f"{side}_tokens"]) for row in rows for side in ("chosen", "rejected")]
     sums = [0.0] * len(sequences)
-    with progress(what, len(sequences), "answers") as bar:
-        for place, value in score_sequences(load_model(model, four_bits=four_bits), sequences, batch_tokens):
+    for places, values in each_batch(engine, sequences, batch_tokens, made, what):
+        for place, value in zip(places, values, strict=True):
             if not math.isfinite(value):
                 side = ("chosen", "rejected")[place % 2]
                 raise ValueError(
@@ -57,5 +74,4 @@ def pair_logprobs(
                     f"Likely causes: weights of {model.identity} that are not finite, or activations that overflow"
                 )
             sums[place] = value
-            bar.update(1)
     return list(zip(sums[::2], sums[1::2], strict=True))

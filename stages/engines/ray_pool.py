@@ -6,9 +6,10 @@ a score depend on its batch, and that on its part.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import groupby
+from math import nan
 from typing import Any, TypeVar
 
 from stages.artifacts import Model
@@ -17,6 +18,7 @@ from stages.engines.pieces import Item, Piece, shrinking
 from stages.engines.ray_process import Hiring
 from stages.engines.ray_workers import Workers
 from stages.engines.vllm import VLLM
+from stages.foreseen import Foreseen
 from stages.progress import count_tokens, progress
 
 T = TypeVar("T")
@@ -76,6 +78,10 @@ class RayPool:
             while following in done:
                 yield done.pop(following)
                 following += 1
+
+    def share(self, told: Foreseen) -> Foreseen:
+        """See Spread.share: the workers' memory is not this machine's."""
+        return replace(told, memory=nan, least=nan)
 
     def _workers(self) -> Workers:
         global _hired

@@ -56,11 +56,11 @@ class VLLM:
         """How many it takes."""
         return self.tensor_parallel * self.pipeline_parallel
 
-    def memory_of(self, model: Size, length: float) -> tuple[float, float]:
-        """Bytes of a device to decode answers of so many tokens, prompts included: about, and for certain. vLLM itself
-        takes its share of a GPU, whatever it needs."""
+    def memory_of(self, model: Size, length: float) -> tuple[float, float, int]:
+        """Bytes of a device to decode answers of so many tokens, prompts included: about, and for certain; on how many
+        devices. vLLM itself takes its share of a GPU, whatever it needs."""
         own = model.bytes / self.devices
-        return own + decoding(model, self.rows, length) / self.devices, own
+        return own + decoding(model, self.rows, length) / self.devices, own, self.devices
 
     def generate(self, model: Model, requests: Sequence[Request], sampling: Sampling) -> Iterator[Answer]:
         """See Engine.generate. An answer is cut off, too, where prompt and answer fill the context."""

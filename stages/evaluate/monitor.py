@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import ClassVar
 
 from stages.artifacts import Completions, Model, Report, Row
+from stages.engines.engine import Engine, there
 from stages.engines.memory import passing
 from stages.evaluate.diversity import Answer, distinct, self_bleu
 from stages.evaluate.next_token import next_token
@@ -29,12 +30,14 @@ class Monitor:
     Args:
         top: of how many tokens ``top_mass`` is the probability.
         batch_tokens: tokens that are passed at once; speed only.
+        engine: whose workers pass them, if it has some; not part of the identity.
     """
 
     VERSION: ClassVar[int] = 2
 
     top: int = 10
     batch_tokens: int = field(default=4096, compare=False)
+    engine: Engine | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.top < 1 or self.batch_tokens < 1:
@@ -43,7 +46,8 @@ class Monitor:
     def foresee(self, *, policy: Size, start: Size, answers: Size, start_answers: Size) -> Foreseen:
         """Each answer passed through both models."""
         memory = passing(policy, self.batch_tokens)
-        return passed(answers, policy, start, answers=answers.rows, memory=memory, size=Size())
+        told = passed(answers, policy, start, answers=answers.rows, memory=memory, size=Size(), together=True)
+        return there(self.engine, told)
 
     def __call__(
         self, *, policy: Model, start: Model, answers: Completions, start_answers: Completions, out: Report
@@ -66,7 +70,7 @@ class Monitor:
             "distinct_ratio": min((ratio for ratio in ratios.values() if ratio is not None), default=None),
             **{f"distinct_{n}": distinct(own, n) for n in ORDERS},
             "self_bleu": self_bleu(own),
-            **next_token(policy, start, sequences, top=self.top, batch_tokens=self.batch_tokens),
+            **next_token(policy, start, sequences, top=self.top, batch_tokens=self.batch_tokens, engine=self.engine),
         }
         out.write(report)
         return {name: value for name, value in report.items() if value is not None}

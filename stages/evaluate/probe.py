@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import ClassVar
 
 from stages.artifacts import Completions, Model, Pairs, Report
+from stages.engines.engine import Engine, there
 from stages.engines.memory import passing
 from stages.evaluate.interval import standard_error, with_interval
 from stages.foreseen import Foreseen, Size, passed
@@ -24,17 +25,20 @@ class Probe:
     Args:
         max_tokens: prompt and answer together; a longer pair is dropped and counted.
         batch_tokens: tokens that are passed at once; speed only.
+        engine: whose workers pass them, if it has some; not part of the identity.
     """
 
     VERSION: ClassVar[int] = 2
 
     max_tokens: int = 4096
     batch_tokens: int = field(default=4096, compare=False)
+    engine: Engine | None = field(default=None, compare=False)
 
     def foresee(self, *, policy: Size, held_out: Size, answers: Size) -> Foreseen:
         """Both answers of each held-out pair passed."""
         memory = passing(policy, self.batch_tokens)
-        return passed(held_out, policy, answers=2 * held_out.rows, memory=memory, size=Size())
+        told = passed(held_out, policy, answers=2 * held_out.rows, memory=memory, size=Size())
+        return there(self.engine, told)
 
     def __call__(self, *, policy: Model, held_out: Pairs, answers: Completions, out: Report) -> Mapping[str, float]:
         """Compare the policy with the base, which is the model whose log-probs the held-out pairs carry (LogProbs).
@@ -51,7 +55,7 @@ class Probe:
             raise ValueError("the held-out pairs carry no log-probs of a base model; pass them through LogProbs first")
         if policy.identity in bases:
             raise ValueError("the held-out pairs carry this policy's own log-probs, so there is nothing to compare")
-        now = pair_logprobs(rows, policy, "held-out log-probs", self.batch_tokens)
+        now = pair_logprobs(rows, policy, "held-out log-probs", self.batch_tokens, self.engine)
         chosen = [chosen - row["chosen_logp"] for row, (chosen, _) in zip(rows, now, strict=True)]
         rejected = [rejected - row["rejected_logp"] for row, (_, rejected) in zip(rows, now, strict=True)]
         report = {

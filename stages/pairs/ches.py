@@ -8,11 +8,16 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from stages.artifacts import Model, Pairs
+from stages.artifacts import Model, Pairs, Row
+from stages.engines.engine import Engine, there
 from stages.engines.memory import passing
+from stages.engines.packed import Sequenced
 from stages.foreseen import Foreseen, Size, passed
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +29,7 @@ class CHES:
         keep: the share that is kept, in (0, 1]. The paper's safety experiment keeps 0.05; there is no default.
         max_tokens: prompt and answer together; a longer pair is dropped and counted.
         batch_tokens: tokens that are passed at once; speed only.
+        engine: whose workers pass them, if it has some; not part of the identity.
     """
 
     VERSION: ClassVar[int] = 1
@@ -31,6 +37,7 @@ class CHES:
     keep: float
     max_tokens: int = 4096
     batch_tokens: int = field(default=4096, compare=False)
+    engine: Engine | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.keep <= 1:
@@ -40,7 +47,7 @@ class CHES:
         """Both answers of each pair passed, and a share of the pairs kept."""
         rows, memory = pairs.rows * self.keep, passing(policy, self.batch_tokens)
         size = replace(pairs, rows=rows, prompts=rows)
-        return passed(pairs, policy, answers=2 * pairs.rows, memory=memory, size=size)
+        return there(self.engine, passed(pairs, policy, answers=2 * pairs.rows, memory=memory, size=size))
 
     def __call__(self, *, pairs: Pairs, policy: Model, out: Pairs) -> Mapping[str, float]:
         """The kept pairs in order, with their token ids; at least one.
@@ -48,21 +55,14 @@ class CHES:
         Raises:
             ValueError: no pair can be rendered within ``max_tokens``.
         """
-        from stages.engines.models import load_model
         from stages.engines.pair_logprobs import tokenised
-        from stages.engines.similarity import ches, mean_states
-        from stages.progress import progress
+        from stages.engines.similarity import ches
 
         counts: Counter[str] = Counter()
         rows = list(tokenised(pairs, policy, self.max_tokens, counts))
         if not rows:
             raise ValueError(f"no pair is left: {dict(counts)}")
-        sequences = [(row["prompt_tokens"], row[f"{side}_tokens"]) for row in rows for side in ("chosen", "rejected")]
-        means = {}
-        with progress("hidden states", len(sequences), "answers") as bar:
-            for place, mean in mean_states(load_model(policy), sequences, self.batch_tokens):
-                means[place] = mean
-                bar.update(1)
+        means = self._means(rows, policy)
         alike = [ches(means[2 * place], means[2 * place + 1]) for place in range(len(rows))]
         order = sorted(range(len(rows)), key=lambda place: (alike[place], place))
         kept = sorted(order[: max(1, round(self.keep * len(rows)))])
@@ -74,3 +74,18 @@ class CHES:
             "ches": fmean(alike[place] for place in kept),
             "ches_before": fmean(alike),
         }
+
+    def _means(self, rows: list[Row], policy: Model) -> "dict[int, torch.Tensor]":
+        """Mean states of the chosen and the rejected answer of each row, in turn."""
+        from stages.engines.passes import each_batch
+
+        def made(batch: list[Sequenced]) -> "list[torch.Tensor]":
+            from stages.engines.models import load_model
+            from stages.engines.similarity import mean_states
+
+            found = dict(mean_states(load_model(policy), batch, self.batch_tokens))
+            return [found[place] for place in range(len(batch))]
+
+        sequences = [(row["prompt_tokens"], row[f"{side}_tokens"]) for row in rows for side in ("chosen", "rejected")]
+        batches = each_batch(self.engine, sequences, self.batch_tokens, made, "hidden states")
+        return {place: mean for places, means in batches for place, mean in zip(places, means, strict=True)}

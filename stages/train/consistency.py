@@ -96,8 +96,8 @@ class Consistency(Training):
         if not rows:
             raise ValueError(f"no pair is left whose judge's prompt has at most {self.max_tokens} tokens")
         rows = in_order(rows, self)
-        give_logprobs(rows, policy, reference, "reference", self.four_bits)
-        give_logprobs(rows, policy, earlier, "earlier", self.four_bits)
+        give_logprobs(rows, policy, reference, "reference", self)
+        give_logprobs(rows, policy, earlier, "earlier", self)
         release()
         objective = ConsistencyObjective(settings=self, labels=labels)
         metrics = train(self, rows, objective, policy, out, from_reference=policy.identity == reference.identity)

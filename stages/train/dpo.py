@@ -61,7 +61,7 @@ class DPO(Training):
         rows, counts = trainable(pairs, policy, self.max_tokens, self.loss.NEEDS, not self.four_bits)
         counts["known_logps"] = sum(is_known(row, reference) for row in rows)
         rows = in_order(rows, self)
-        give_logprobs(rows, policy, reference, "reference", self.four_bits)
+        give_logprobs(rows, policy, reference, "reference", self)
         release()
         objective = PairObjective(
             loss=self.loss,

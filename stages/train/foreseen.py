@@ -8,9 +8,11 @@ from dataclasses import replace
 from math import isnan, nan
 from typing import TYPE_CHECKING
 
-from stages.engines.memory import TRAINED, adapter_weights, four_bits, training
-from stages.foreseen import WIDTHS, Foreseen, Size
+from stages.engines.engine import there
+from stages.engines.memory import TRAINED, adapter_weights, four_bits, passing, training
+from stages.foreseen import WIDTHS, Foreseen, Size, passed
 from stages.train.launch import Launch
+from stages.train.pair_rows import BATCH_TOKENS
 
 if TYPE_CHECKING:
     from stages.train.training import Training
@@ -24,15 +26,25 @@ def trained(settings: "Training", policy: Size, table: Size, answers: int = 2) -
     together = settings.micro_batch * (table.prompt + answers * table.answer)
     least = _held(settings, policy) / _shards(settings)
     activations = training(policy, together, settings.dtype, settings.execution.checkpointing)
+    held = least + _copies(settings, policy) + activations
     return Foreseen(
         size=replace(policy, bytes=policy.parameters * WIDTHS[settings.dtype]),
         tokens=tokens,
         at_most=table.at_most,
         work=tokens * policy.parameters,
-        memory=least + _copies(settings, policy) + activations,
+        memory=held if isnan(before := _before(settings, policy, table)) else max(held, before),
         least=least,
+        devices=settings.execution.processes,
+        only_gpus=_shards(settings) > 1,
         kept=_kept(settings, policy),
     )
+
+
+def _before(settings: "Training", policy: Size, table: Size) -> float:
+    """Bytes of a device while the reference, which is of the policy's size, gives log-probs that pairs do not bring."""
+    reference = replace(policy, bytes=four_bits(policy)) if settings.four_bits else policy
+    told = passed(table, reference, answers=table.rows, memory=passing(policy, BATCH_TOKENS))
+    return told.memory if settings.four_bits else there(settings.execution.engine, told).memory
 
 
 def _kept(settings: "Training", policy: Size) -> float | None:

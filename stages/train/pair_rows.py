@@ -7,8 +7,12 @@ model.
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from stages.artifacts import Model, Pairs, Row
+
+if TYPE_CHECKING:
+    from stages.train.training import Training
 
 BATCH_TOKENS = 4096
 OWN = ("prompt_tokens", "chosen_tokens", "rejected_tokens", "chosen_logp", "rejected_logp", "scored_policy")
@@ -43,9 +47,9 @@ def trainable(
     return rows, counts
 
 
-def give_logprobs(rows: Sequence[Row], policy: Model, model: Model, name: str, four_bits: bool = False) -> None:
+def give_logprobs(rows: Sequence[Row], policy: Model, model: Model, name: str, settings: "Training") -> None:
     """Add the model's log-probs as ``{name}_chosen_logps`` and ``{name}_rejected_logps`` to every row; a row that
-    stands there twice is passed once. ``four_bits`` is for a policy that is trained so.
+    stands there twice is passed once; in four bits where the policy is trained so.
 
     Raises:
         ValueError: policy and model are stored in different precisions.
@@ -56,7 +60,9 @@ def give_logprobs(rows: Sequence[Row], policy: Model, model: Model, name: str, f
     check_precision(policy, model)
     distinct = list({id(row): row for row in rows}.values())
     unknown = [row for row in distinct if not is_known(row, model)]
-    passed = iter(pair_logprobs(unknown, model, f"{name} log-probs", BATCH_TOKENS, four_bits) if unknown else [])
+    engine = None if settings.four_bits else settings.execution.engine
+    what = f"{name} log-probs"
+    passed = iter(pair_logprobs(unknown, model, what, BATCH_TOKENS, engine, settings.four_bits) if unknown else [])
     for row in distinct:
         logps = (row["chosen_logp"], row["rejected_logp"]) if is_known(row, model) else next(passed)
         row[f"{name}_chosen_logps"], row[f"{name}_rejected_logps"] = logps

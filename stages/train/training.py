@@ -7,6 +7,7 @@ Execution and is not.
 from dataclasses import dataclass, field
 from typing import Literal
 
+from stages.engines.engine import Engine
 from stages.train.adapter import LoRA
 from stages.train.launch import Launch
 
@@ -21,12 +22,14 @@ class Execution:
         checkpoint_every: optimizer steps after which a killed training can go on from there with the same trajectory,
             in more or fewer processes too.
         launch: over many processes; None for the worker's own.
+        engine: whose workers compute the log-probs that pairs do not bring, if it has some.
     """
 
     micro_batch: int = 4
     checkpointing: bool = False
     checkpoint_every: int = 50
     launch: Launch | None = None
+    engine: Engine | None = None
 
     def __post_init__(self) -> None:
         if self.micro_batch < 1 or self.checkpoint_every < 1:

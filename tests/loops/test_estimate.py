@@ -18,9 +18,10 @@ from loops.store import Store
 from tests.loops.recipes import TOYS, toy
 
 
-def heavy(value, least=0.0, **more):
+def heavy(value, least=0.0, spread=None, **more):
     """A recipe whose round takes memory and work in proportion to ``value``, and tells how much of both."""
-    return toy(setup={"big": {"stage": {"_target_": f"{TOYS}.Heavy", "rows": value, "least": least}}}, **more)
+    stage = {"_target_": f"{TOYS}.Heavy", "rows": value, "least": least, **(spread or {})}
+    return toy(setup={"big": {"stage": stage}}, **more)
 
 
 def planned(config, root, **limits):
@@ -98,6 +99,21 @@ def test_an_estimate_alone_refuses_nothing_nor_does_what_is_there_already(tmp_pa
     planned(heavy(2e9, least=1.0), tmp_path, memory=1e10).check(Patience())
     run(heavy(100.0, least=2e10), tmp_path)
     planned(heavy(100.0, least=2e10), tmp_path, memory=1e10).check(Patience())
+
+
+def test_what_is_spread_over_devices_needs_each_of_them_and_a_machine_without_gpus_has_one_memory(tmp_path):
+    eight = heavy(1.0, least=2e10, spread={"devices": 8})
+    planned(eight, tmp_path, memory=3e10, gpus=8).check(Patience())
+    planned(eight, tmp_path, memory=3e10, gpus=None).check(Patience())
+    assert any("8×20 GB" in cells for cells in planned(eight, tmp_path).cells().values())
+    with pytest.raises(RecipeError, match="setup/big: Heavy is spread over 8 GPUs of one machine, and this one has 4"):
+        planned(eight, tmp_path, memory=3e10, gpus=4).check(Patience())
+    with pytest.raises(RecipeError, match="would need about 160 GB of 30 GB"):
+        planned(eight, tmp_path, memory=3e10, gpus=0).check(Patience())
+    planned(heavy(1.0, least=2e9, spread={"devices": 8}), tmp_path, memory=3e10, gpus=0).check(Patience())
+    only = heavy(1.0, least=2e9, spread={"devices": 8, "only_gpus": True})
+    with pytest.raises(RecipeError, match="and this one has 0"):
+        planned(only, tmp_path, memory=3e10, gpus=0).check(Patience())
 
 
 def test_models_that_have_no_room_are_refused(tmp_path):

@@ -110,6 +110,8 @@ class Cost:
     memory: float
     least: float
     at_most: bool = True
+    devices: int = 1
+    only_gpus: bool = False
     kept: float | None = None
 
 
@@ -119,13 +121,14 @@ class Heavy:
 
     rows: float
     least: float
+    devices: int = 1
+    only_gpus: bool = False
 
     def foresee(self) -> Cost:
         """Of so many rows."""
-        size = Size(rows=self.rows, bytes=8 * self.rows)
-        return Cost(
-            size=size, tokens=2 * self.rows, work=self.rows, memory=max(10 * self.rows, self.least), least=self.least
-        )
+        spread = {"devices": self.devices, "only_gpus": self.only_gpus}
+        size, memory = Size(rows=self.rows, bytes=8 * self.rows), max(10 * self.rows, self.least)
+        return Cost(size=size, tokens=2 * self.rows, work=self.rows, memory=memory, least=self.least, **spread)
 
     def __call__(self, *, out: Number) -> dict[str, float]:
         time.sleep(0.02)

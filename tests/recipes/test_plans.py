@@ -176,9 +176,42 @@ def test_over_how_many_processes_a_training_is_spread_changes_no_key(tmp_path):
     assert plan("dice", "launch=ddp", cwd=tmp_path) == (GOLDEN / "dice-laptop.txt").read_text()
 
 
-@pytest.mark.parametrize("choice", ["adapter=lora", "scale=70b_on_8x80gb"])
+SEVENTY = ["shape.parameters=70553706496", "shape.layers=80", "shape.width=8192", "shape.inner=28672"]
+
+
+@pytest.mark.parametrize(
+    ("devices", "most", "words"),
+    [
+        (1, 24, ["scale=8b_on_24gb"]),
+        (1, 24, ["scale=8b_on_24gb", "adapter=lora"]),
+        (8, 80, ["scale=70b_on_8x80gb", *SEVENTY]),
+    ],
+    ids=["8b-qlora", "8b-lora", "70b"],
+)
+def test_every_step_of_dice_fits_into_the_devices_that_a_scale_is_named_for(
+    devices, most, words, tmp_path, monkeypatch, capsys
+):
+    """About, not only for certain; as if vLLM, peft and bitsandbytes were here: nothing of them is run."""
+    from loops.__main__ import main
+
+    for module in ("stages.engines.vllm", "stages.train.adapter"):
+        monkeypatch.setattr(f"{module}.find_spec", lambda name: name)
+    monkeypatch.chdir(tmp_path)
+    llama = ["model=llama3_8b", f"dpo_revision={'0' * 40}"]
+    assert main(["plan", "recipes=dice", *llama, *words, f"device_memory={most}"]) == 0
+    memory = {}
+    for line in capsys.readouterr().out.splitlines():
+        if found := re.match(r"(\S+/\S+) +[0-9a-f]{16} .*? {2}(≥ )?(?:(\d+)×)?([\d.]+) GB", line):
+            memory[found[1]] = found[2], int(found[3] or 1), float(found[4])
+    for step in ("setup/held_out", "setup/probe", "generate", "score", "train", "answer", "probe"):
+        certain, times, each = memory[step if "/" in step else f"round-01/{step}"]
+        assert not certain, f"{step}: nothing but the weights is known"
+        assert (times, each < most) == (devices, True), step
+
+
+@pytest.mark.parametrize("choice", [["adapter=lora"], ["scale=70b_on_8x80gb", "engine=hf", "launch=none"]])
 def test_an_adapter_is_another_training_and_an_option_like_any_other(tmp_path, choice):
     pytest.importorskip("peft", reason="an adapter needs peft")
-    planned, known = (plan("dice", *more, cwd=tmp_path).split() for more in ([choice], [choice, "adapter=none"]))
+    planned, known = (plan("dice", *more, cwd=tmp_path).split() for more in (choice, [*choice, "adapter=none"]))
     for step, moved in (("setup/sft", False), ("setup/dpo", True), ("round-01/train", True)):
         assert (planned[planned.index(step) + 1] != known[known.index(step) + 1]) == moved, step

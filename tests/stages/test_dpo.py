@@ -223,9 +223,9 @@ def test_where_bfloat16_is_multiplied_training_multiplies_it(artifact, tiny_mode
 
 def test_a_rows_log_probs_do_not_depend_on_which_others_are_passed(artifact, tiny_model):
     rows, _ = trainable(artifact(Pairs, PAIRS), tiny_model, 4096)
-    few = [dict(row) for row in rows[:3]]
-    give_logprobs(rows, tiny_model, tiny_model, "reference")
-    give_logprobs([*few, few[0]], tiny_model, tiny_model, "reference")
+    few, stage = [dict(row) for row in rows[:3]], DPO(loss=Sigmoid(beta=0.1), learning_rate=1e-3, max_steps=1, batch=8)
+    give_logprobs(rows, tiny_model, tiny_model, "reference", stage)
+    give_logprobs([*few, few[0]], tiny_model, tiny_model, "reference", stage)
     for row, alone in zip(rows, few, strict=False):
         assert alone["reference_chosen_logps"] == pytest.approx(row["reference_chosen_logps"], abs=1e-4)
 

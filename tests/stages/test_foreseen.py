@@ -114,7 +114,7 @@ def test_memory_of_an_engine_that_does_not_tell_it_is_not_known():
 def test_sizes_go_through_a_round():
     answers = sampled(n=4, tokens=100).size
     scored = ImplicitReward().foresee(completions=answers, policy=SEVEN, reference=SEVEN)
-    assert (scored.tokens, scored.at_most, scored.least) == (2 * 20_000, True, 2 * SEVEN.bytes)
+    assert (scored.tokens, scored.at_most, scored.least) == (2 * 20_000, True, SEVEN.bytes), "one model at a time"
     mined = Extremes(n=4).foresee(scores=scored.size)
     assert (mined.size.rows, mined.tokens) == (50, 0)
     pool = Size(rows=40.0, prompts=40.0, prompt=30.0, answer=200.0)
@@ -183,7 +183,10 @@ def test_devices_that_share_a_training_hold_a_share_each_and_what_is_offloaded_i
         execution = Execution(micro_batch=1, checkpointing=True, launch=Launch(processes=8, **launch))
         stage = dpo(dtype="bfloat16", execution=execution, adapter=adapter)
         pairs = Size(rows=9.0, prompt=100.0, answer=400.0)
-        return stage.foresee(pairs=pairs, policy=SEVEN, reference=SEVEN).least
+        foreseen = stage.foresee(pairs=pairs, policy=SEVEN, reference=SEVEN)
+        assert foreseen.devices == 8
+        assert foreseen.only_gpus == bool(launch)
+        return foreseen.least
 
     assert told() == 16 * SEVEN.parameters
     assert told(fsdp={"version": 2}) == 2 * SEVEN.parameters
