@@ -121,7 +121,7 @@ def _swap(living: _Living, model: Model) -> bool:
 
 def _start(model: Model, options: "VLLM", rank: int) -> Any:
     device = best_device()
-    with environment(settings()):
+    with environment(settings(options.devices)):
         from vllm import LLM
 
         llm = LLM(

@@ -9,14 +9,17 @@ CACHE_SHARE = 8
 """On a CPU one part in so many of the machine's memory is for keys and values, where nobody says otherwise."""
 
 
-def settings() -> dict[str, str]:
-    """vLLM's settings where the user has none: quiet, offline, telling nobody, and on a CPU bound to every core."""
+def settings(devices: int = 1) -> dict[str, str]:
+    """vLLM's settings where the user has none: quiet, offline, telling nobody, and on a CPU bound to every core, which
+    the processes of so many ``devices`` share out among them."""
+    cores = sorted(os.sched_getaffinity(0))
+    shares = [cores[first::devices] for first in range(devices)]
     return {
         "HF_HUB_OFFLINE": "1",
         "VLLM_CONFIGURE_LOGGING": "0",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-        "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, sorted(os.sched_getaffinity(0)))),
+        "VLLM_CPU_OMP_THREADS_BIND": "|".join(",".join(map(str, share)) for share in shares),
         "VLLM_CPU_KVCACHE_SPACE": str(max(1, _memory() // 2**30 // CACHE_SHARE)),
     }
 

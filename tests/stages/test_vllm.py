@@ -15,6 +15,7 @@ from stages.artifacts import Completions, Model, Prompts
 from stages.engines.engine import Request, Sampling
 from stages.engines.hf import HF
 from stages.engines.models import end_of_turn, load_model, release
+from stages.engines.tensor_parallel import TensorParallel
 from stages.engines.vllm import VLLM
 from stages.engines.vllm_probe import LENGTH, alike, says_the_same
 from stages.generate.sample import Sample
@@ -80,6 +81,26 @@ def test_an_answer_depends_on_its_seed_and_not_on_what_is_drawn_beside_it(engine
 def test_greedy_answers_are_those_of_transformers(engine, wide_models):
     asked = requests(n=1)
     assert answered(engine, wide_models[0], asked, GREEDY) == answered(HF(), wide_models[0], asked, GREEDY)
+
+
+@real
+def test_a_model_over_two_devices_draws_and_scores_what_one_does(wide_models):
+    from stages.engines.logprobs import score_sequences
+
+    both = TensorParallel(devices=2, inner=VLLM(rows=16, context=256, tensor_parallel=2))
+    asked = requests(n=1, count=8)
+    drawn = answered(both, wide_models[0], asked, GREEDY)
+    assert drawn == answered(HF(), wide_models[0], asked, GREEDY)
+    sequences = [(request.prompt, ids) for request, [ids] in zip(asked, drawn, strict=True)]
+
+    def scored(model):
+        return dict(score_sequences(load_model(model), sequences, 4096))
+
+    assert processes(), "it goes on beside what scores"
+    [found] = both.each(scored, [wide_models[0]])
+    assert found == pytest.approx(scored(wide_models[0]), abs=1e-4)
+    release()
+    assert not processes()
 
 
 @real
