@@ -13,11 +13,10 @@ from math import nan
 from typing import Any, TypeVar
 
 from stages.artifacts import Model
-from stages.engines.engine import Answer, Engine, Request, Sampling
+from stages.engines.engine import Answer, Engine, Request, Sampling, over
 from stages.engines.pieces import Item, Piece, shrinking
 from stages.engines.ray_process import Hiring
 from stages.engines.ray_workers import Workers
-from stages.engines.vllm import VLLM
 from stages.foreseen import Foreseen
 from stages.progress import count_tokens, progress
 
@@ -30,9 +29,9 @@ class RayPool:
     """Workers that keep their models between calls, and end with this process or when a training asks for memory.
 
     Args:
-        inner: the engine that each worker holds.
+        inner: the engine that each worker holds; one that shares models over devices scores so, too.
         workers: how many; those for which the cluster has no room join when there is.
-        cpus, gpus: of each worker, on one machine. vLLM takes ``tensor_parallel`` times ``pipeline_parallel`` devices.
+        cpus, gpus: of each worker, on one machine. As many as the inner engine spreads a model over.
         address: of the cluster's head; ``auto`` is the one that this machine belongs to.
     """
 
@@ -47,7 +46,7 @@ class RayPool:
             raise ValueError("workers must be at least 1, cpus and gpus at least 0")
         if isinstance(self.inner, RayPool):
             raise ValueError("the inner engine of a pool is no pool")
-        devices = self.inner.devices if isinstance(self.inner, VLLM) else 1
+        devices = getattr(self.inner, "devices", 1)
         if self.gpus != devices and (self.gpus or devices > 1):
             raise ValueError(f"each worker's engine takes {devices} GPUs, but gpus says {self.gpus}")
         if find_spec("ray") is None:
@@ -73,7 +72,8 @@ class RayPool:
     def each(self, make: Callable[[T], Any], parts: Iterable[T]) -> Iterator[Any]:
         """What ``make``, which is sent there with all that it holds, makes of each part, in order."""
         done, following = dict[int, Any](), 0
-        for number, made in self._workers().do(_Making(make), ([item] for item in enumerate(parts))):
+        making = _Making(make=make, engine=self.inner)
+        for number, made in self._workers().do(making, ([item] for item in enumerate(parts))):
             done[number] = made
             while following in done:
                 yield done.pop(following)
@@ -115,12 +115,13 @@ class _Drawing:
             yield of_prompt[answer.request][answer.seed][0], answer.ids
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Making:
     """Makes rows of parts."""
 
     make: Callable[[Any], Any]
+    engine: Engine
 
     def __call__(self, piece: Piece) -> Iterator[Item]:
-        for number, part in piece:
-            yield number, self.make(part)
+        numbers, parts = zip(*piece, strict=True)
+        return zip(numbers, over(self.engine)(self.make, parts), strict=True)

@@ -14,6 +14,7 @@ from stages.engines.engine import Request, Sampling
 from stages.engines.hf import HF
 from stages.engines.models import release
 from stages.engines.pieces import shrinking
+from stages.engines.tensor_parallel import TensorParallel
 from stages.generate.sample import Sample
 from stages.score.implicit import ImplicitReward
 from tests.loops.away import begin, slow
@@ -141,6 +142,21 @@ def test_rows_and_scores_are_the_same_bytes_as_in_one_process(cluster, artifact,
         found.append([file.read_bytes() for file in files])
     assert len(found[0]) == 4 + 4
     assert found[0] == found[1]
+
+
+@real
+def test_a_worker_whose_engine_shares_models_over_devices_scores_so(cluster, tiny_model):
+    def held(_):
+        from stages.engines.models import load_model
+        from stages.engines.ranks import size
+
+        return size(), load_model(tiny_model).model.layers[0].mlp.gate_proj.weight.to_local().shape[0]
+
+    node = cluster.add_node(num_cpus=2, num_gpus=2, object_store_memory=STORE)  # Ray's word for it; nobody looks
+    engine = pool(cluster, inner=TensorParallel(devices=2, inner=HF(rows=4)), workers=1, gpus=2)
+    assert list(engine.each(held, [0, 1, 2])) == [(2, 32)] * 3
+    release()
+    cluster.remove_node(node)
 
 
 @real
