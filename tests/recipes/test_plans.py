@@ -215,3 +215,22 @@ def test_an_adapter_is_another_training_and_an_option_like_any_other(tmp_path, c
     planned, known = (plan("dice", *more, cwd=tmp_path).split() for more in (choice, [*choice, "adapter=none"]))
     for step, moved in (("setup/sft", False), ("setup/dpo", True), ("round-01/train", True)):
         assert (planned[planned.index(step) + 1] != known[known.index(step) + 1]) == moved, step
+
+
+@pytest.mark.parametrize("executor", ["ray", "slurm"])
+def test_an_executor_asks_for_as_many_gpus_as_a_step_is_spread_over(executor, tmp_path, monkeypatch):
+    from omegaconf import OmegaConf
+
+    from loops.compose import compose
+
+    def gpus(*words):
+        table = OmegaConf.to_container(compose(["recipes=dice", f"executor={executor}", *words]), resolve=True)
+        asked = {name: needs["gpus"] for name, needs in table["executor"]["resources"].items()}
+        return asked["stages.generate"], asked["stages.score"], asked["stages.pairs.logprobs"], asked["stages.train"]
+
+    monkeypatch.chdir(tmp_path)
+    assert gpus() == (1, 1, 1, 1)
+    assert gpus("launch=ddp", "launch.processes=4") == (1, 1, 1, 4)
+    assert gpus("engine=vllm", "engine.tensor_parallel=2") == (2, 1, 1, 1)
+    assert gpus("engine=tp_vllm", "engine.devices=2") == (2, 2, 2, 2)
+    assert gpus("scale=70b_on_8x80gb") == (8, 8, 8, 8)
