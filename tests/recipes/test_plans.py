@@ -224,8 +224,9 @@ def test_an_executor_asks_for_as_many_gpus_as_a_step_is_spread_over(executor, tm
     from loops.compose import compose
 
     def gpus(*words):
-        table = OmegaConf.to_container(compose(["recipes=dice", f"executor={executor}", *words]), resolve=True)
-        asked = {name: needs["gpus"] for name, needs in table["executor"]["resources"].items()}
+        composed = compose(["recipes=dice", f"executor={executor}", *words]).executor.resources
+        table = OmegaConf.to_container(composed, resolve=True)
+        asked = {name: needs["gpus"] for name, needs in table.items()}
         return asked["stages.generate"], asked["stages.score"], asked["stages.pairs.logprobs"], asked["stages.train"]
 
     monkeypatch.chdir(tmp_path)
