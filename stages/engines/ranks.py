@@ -94,6 +94,7 @@ def _begin(rank: int, size: int, port: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     quiet(rank)
+    os.environ.pop("SELFLOOP_PROGRESS", None)  # who started them tells how far all are
     os.environ.update(named(rank, size, port))
     _size = size
     if torch.cuda.is_available():
