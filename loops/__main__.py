@@ -19,7 +19,7 @@ from loops import record
 from loops.advance import CLAIM, Loop, alone, asked
 from loops.budget import Budget
 from loops.commands import RECIPES, call
-from loops.compose import compose, resolved, section
+from loops.compose import compose
 from loops.console import Console, check_columns, plan_lines, say
 from loops.errors import LoopError, NothingToDo, RecipeError
 from loops.forecast import Forecast, forecast
@@ -28,6 +28,7 @@ from loops.live import watching
 from loops.outcome import Teller
 from loops.plan import Plan, unroll
 from loops.recipe import check_name, load
+from loops.resolved import resolved, section
 from loops.runner import Runner
 from loops.schedule import kept, times
 from loops.screen import screen

@@ -1,18 +1,16 @@
-"""From overrides on the command line to one resolved configuration, with Hydra.
+"""From overrides on the command line to one configuration, with Hydra.
 
 The one decision: Hydra composes and nothing more. It does not change directories, make folders or set up logging, so
 that the same call serves the command line, a scheduler and a test.
 """
 
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from loops.errors import RecipeError, nearest
@@ -20,9 +18,6 @@ from loops.recipe_file import check_read, lineage
 from loops.resolvers import allow_only_ours
 from loops.secrets import hidden
 from loops.shipped import home, recipes
-
-MOST = 10_000
-"""Values in a section of the configuration; real ones have hundreds."""
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
@@ -60,42 +55,6 @@ def _with_choices(cfg: DictConfig) -> DictConfig:
         del cfg["hydra"]
         cfg.chosen = chosen
     return cfg
-
-
-def section(cfg: DictConfig, name: str) -> dict[str, Any]:
-    """A section of the configuration as a plain dictionary, interpolations resolved; empty if there is none.
-
-    Raises:
-        RecipeError: it is no section, or something in it leads nowhere.
-    """
-    found = resolved(cfg, name) or {}
-    if not isinstance(found, dict):
-        raise RecipeError(f"{name}: expected names, got {found!r}")
-    return {str(key): value for key, value in found.items()}
-
-
-def resolved(cfg: DictConfig, path: str) -> Any:
-    """What stands at a dotted path, as plain containers; None if nothing does.
-
-    Raises:
-        RecipeError: something in it has no default or leads nowhere.
-    """
-    try:
-        return _plain(OmegaConf.select(cfg, path), Counter())
-    except OmegaConfBaseException as wrong:
-        reason = str(wrong).splitlines()[0]
-        _, missing, key = reason.partition("Missing mandatory value: ")
-        raise RecipeError(f"{path}: {f'{key} has no default; say {key}=...' if missing else reason}") from wrong
-
-
-def _plain(value: Any, seen: Counter[str]) -> Any:
-    """Plain containers, interpolations resolved; what refers to itself over and over is not unfolded to the end."""
-    seen["values"] += 1
-    if seen["values"] > MOST:
-        raise RecipeError(f"the configuration unfolds to more than {MOST:,} values; does something refer to itself?")
-    if isinstance(value, DictConfig):
-        return {key: "???" if OmegaConf.is_missing(value, key) else _plain(value[key], seen) for key in value}
-    return [_plain(item, seen) for item in value] if isinstance(value, ListConfig) else value
 
 
 def _known_choice(override: str) -> None:

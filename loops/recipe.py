@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig
 
-from loops.compose import resolved, section
 from loops.errors import RecipeError, nearest
+from loops.resolved import in_each_round, resolved, section
 
 PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 MOST_ROUNDS = 1000
@@ -78,12 +78,8 @@ def load(cfg: DictConfig) -> Recipe:
     name, rounds = check_name(resolved(cfg, "name"), "name"), resolved(cfg, "rounds")
     if not isinstance(rounds, int) or isinstance(rounds, bool) or not 0 <= rounds <= MOST_ROUNDS:
         raise RecipeError(f"rounds: expected a whole number of rounds, got {rounds!r} (at most {MOST_ROUNDS})")
-    setup = _nodes(cfg, "setup")
-    unrolled = []
-    for number in range(1, rounds + 1):
-        cfg.number = number
-        unrolled.append(_nodes(cfg, "round"))
-    cfg.number = 0
+    setup = _nodes(section(cfg, "setup"), "setup")
+    unrolled = [_nodes(entries, "round") for entries in in_each_round(cfg, "round", rounds)]
     carry = {check_name(name, "carry"): _carry(entry, f"carry.{name}") for name, entry in section(cfg, "carry").items()}
     names = [carried.init for carried in carry.values()] + [carried.next for carried in carry.values()]
     for nodes in [setup, *unrolled]:
@@ -100,8 +96,7 @@ def _plain(value: Any) -> Any:
     return asdict(value) if isinstance(value, Node | Carry) else value
 
 
-def _nodes(cfg: DictConfig, place: str) -> dict[str, Node]:
-    entries = section(cfg, place)
+def _nodes(entries: Mapping[str, Any], place: str) -> dict[str, Node]:
     nodes = {
         check_name(name, place): _node(entry, f"{place}.{name}") for name, entry in entries.items() if entry is not None
     }
@@ -138,7 +133,7 @@ def _reached(names: Iterable[str], cfg: DictConfig) -> dict[str, Node]:
     """Those of the materials that the names lead to, directly or through each other. The others are not looked at."""
     known = cfg.materials if "materials" in cfg else {}
     reached: dict[str, Node] = {}
-    waiting = list(names)
+    waiting = list(dict.fromkeys(names))
     while waiting:
         name = waiting.pop()
         if name in known and name not in reached:

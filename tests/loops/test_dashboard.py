@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from loops import record
-from loops.compose import compose, section
+from loops.compose import compose
 from loops.dashboard import views
 from loops.dashboard.registry import CHAMPION
 from loops.dashboard.shown import Shown
@@ -21,6 +21,7 @@ from loops.errors import RecipeError
 from loops.executors import Inline
 from loops.plan import unroll
 from loops.recipe import load
+from loops.resolved import section
 from loops.runner import Runner
 from loops.stage import build
 from loops.store import Store

@@ -6,10 +6,11 @@ import os
 import pytest
 
 from loops.__main__ import main
-from loops.compose import compose, section
+from loops.compose import compose
 from loops.gated import gated
 from loops.plan import unroll
 from loops.recipe import load
+from loops.resolved import section
 from tests.recipes.test_plans import RECIPES
 from tests.recipes.tiny import command, schooling
 
