@@ -73,7 +73,8 @@ def aligned(numbers: dict[str, float]) -> Iterator[tuple[str, str]]:
 def _show_rows(place: Path, count: int) -> None:
     import pyarrow.parquet as parquet
 
-    files = [parquet.ParquetFile(part) for part in sorted(place.glob("part-*.parquet"))]
+    parts = sorted(place.glob("part-*.parquet"), key=lambda part: int(part.stem.removeprefix("part-")))
+    files = [parquet.ParquetFile(part) for part in parts]
     total = sum(file.metadata.num_rows for file in files)
     batches = (batch for file in files for batch in file.iter_batches(batch_size=64))
     rows = (row for batch in batches for row in batch.to_pylist())

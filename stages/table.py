@@ -68,7 +68,7 @@ class Table(Artifact):
         import pyarrow.parquet as parquet
 
         wanted = columns or list(self.COLUMNS)
-        for part in sorted(self.path.glob("part-*.parquet")):
+        for part in sorted(self.path.glob("part-*.parquet"), key=lambda part: int(part.stem.removeprefix("part-"))):
             file = parquet.ParquetFile(part)
             there = [name for name in wanted if name in file.schema_arrow.names]
             absent = dict.fromkeys(name for name in wanted if name not in there)

@@ -12,6 +12,13 @@ def test_rows_come_back_in_order_across_parts(artifact):
     assert len(table) == 36
 
 
+def test_rows_come_back_in_order_where_the_parts_numbers_grow_longer(artifact):
+    table = artifact(Prompts)
+    for index in (100_000, 99_999, 1_000_000, 0):
+        table.write_part(index, [prompt(f"{index}", "text")])
+    assert [row["prompt_id"] for row in table.rows()] == ["0", "99999", "100000", "1000000"]
+
+
 def test_rows_at_some_places_are_those_rows(artifact):
     table = artifact(Prompts)
     for index in range(3):
