@@ -2,11 +2,13 @@
 
 The one decision: only the stages are synthetic. Each step of a chain of rounds tells 100 numbers, so that 100,000
 steps leave 10,000,000 rows of metadata. Planner, orders, claims, flushes, manifests and links are those of every run,
-and each size is a process of its own in an empty store. Times are the process's own on a CPU, so that what else the
-machine does does not count; a disk's flushes are beside them. ``ours`` is what a step takes at the largest size,
-``theirs`` what it takes at a tenth of it: growth is linear where the ratio is 1.
+and each size is a process of its own in an empty store. Times are the process's own on a CPU, so that waiting for what
+else the machine does does not count; a disk's flushes are beside them. ``ours`` is what a step takes at the largest
+size, ``theirs`` what it takes at a tenth of it: growth is linear where the ratio is 1. What Python's garbage collector
+takes is counted with it, and told apart for ``ordered``, beside which the same keys go through a plain dictionary.
 """
 
+import gc
 import json
 import os
 import resource
@@ -14,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,7 +63,7 @@ def main() -> None:
     (RESULTS / "scale").mkdir(parents=True, exist_ok=True)
     (RESULTS / "scale" / "steps.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
     few, many = (next(each for each in found if each["steps"] == size) for size in (sizes[-1] // 10, sizes[-1]))
-    for name in ("planned", "ordered", "made", "seen", "listed"):
+    for name in ("planned", "ordered", "tabled", "made", "seen", "listed"):
         ours, theirs = ([1e3 * each[name] / each["steps"]] for each in (many, few))
         unit = f"CPU ms a step of {many['steps']:,.0f}, against {few['steps']:,.0f}"
         report(f"scale_{name}", target="ratio ≤ 1.5", unit=unit, ours=ours, theirs=theirs)
@@ -98,8 +101,9 @@ def _child(steps: int) -> dict[str, float]:
 
 
 def _measured(folder: Path, steps: int) -> dict[str, float]:
-    """Seconds of planning (``planned``), of choosing what comes next (``ordered``), of making every step (``made``), of
-    a run that finds them all there (``seen``) and of listing the store (``listed``), and what is left on disk."""
+    """Seconds of planning (``planned``), of choosing what comes next (``ordered``, of which ``collected`` by Python's
+    collector), of its keys going into a dictionary and out of it (``tabled``), of making every step (``made``), of a
+    run that finds them all there (``seen``) and of listing the store (``listed``), and what is left on disk."""
     from loops.executors import Inline
     from loops.plan import unroll
     from loops.recipe import load
@@ -111,7 +115,10 @@ def _measured(folder: Path, steps: int) -> dict[str, float]:
     plan = _timed(found, "planned", lambda: unroll(load(_recipe(steps // NODES))))
     assert len(plan.steps) == steps + 1, len(plan.steps)
     found["planned_gb"] = _peak()
-    _timed(found, "ordered", lambda: _drained(plan))
+    with _collecting() as collected:
+        _timed(found, "ordered", lambda: _drained(plan))
+    found["collected"] = round(sum(collected), 6)
+    _timed(found, "tabled", lambda: _tabled(plan))
     store = Store(folder / "store")
     runner = Runner(store, Inline(), [Silent()], folder / "run")
     _timed(found, "made", lambda: runner.run(plan))
@@ -154,6 +161,28 @@ def _drained(plan: Any) -> None:
         for step in taken:
             waiting.finished(step.key)
     assert count == len(plan.places())
+
+
+def _tabled(plan: Any) -> None:
+    """Put every step into a dictionary by its key, and take it out again: what memory's own growth costs."""
+    table = {step.key: step for step in plan.steps}
+    for step in plan.steps:
+        table.pop(step.key)
+
+
+@contextmanager
+def _collecting() -> Iterator[list[float]]:
+    """When Python's garbage collector began to work meanwhile (negative) and when it ended: the sum is its seconds."""
+    spent: list[float] = []
+
+    def note(phase: str, _: Mapping[str, int]) -> None:
+        spent.append(time.process_time() * (-1 if phase == "start" else 1))
+
+    gc.callbacks.append(note)
+    try:
+        yield spent
+    finally:
+        gc.callbacks.remove(note)
 
 
 def _timed(found: dict[str, float], name: str, do: Callable[[], Any]) -> Any:
