@@ -24,26 +24,31 @@ MADE = (1, 1, 1, 1)
 
 def attend_well(model: Any) -> None:
     """Let a model that attends with torch's attention do so without padding and without copies of its keys."""
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
     if model.config._attn_implementation != "sdpa":
         return
     import torch
 
-    AttentionInterface.register(NAME, _attend)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
     tried = packed(TRIED).to(model.device)
     with torch.no_grad():
         try:
             own = last_states(model, tried)
-            model.set_attn_implementation(NAME)
+            attend_as(model, NAME)
             apart = (last_states(model, tried) - own).norm(dim=-1) / own.norm(dim=-1)
             same = bool((apart <= CLOSE.get(str(own.dtype).removeprefix("torch."), CLOSE_HALF)).all())
         except (AttributeError, TypeError, ValueError, RuntimeError, IndexError):
             same = False
     if not same:
-        model.set_attn_implementation("sdpa")
+        attend_as(model, "sdpa")
+
+
+def attend_as(model: Any, name: str) -> None:
+    """Let a model attend in the way of this name: ours, or one of transformers'."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(NAME, _attend)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    model.set_attn_implementation(name)
 
 
 def attends_well(model: Any) -> bool:

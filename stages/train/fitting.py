@@ -14,6 +14,7 @@ from stages.seeds import derive
 from stages.train.checkpoints import last_whole, seal
 from stages.train.curve import keep
 from stages.train.saving import save
+from stages.train.shards import agree, begins_empty, empty, share_as_one_computes
 
 if TYPE_CHECKING:
     from stages.train.training import Training
@@ -43,23 +44,36 @@ def loaded_for_training(policy: Model, settings: "Training") -> Any:
     Raises:
         ValueError: an adapter is to be handed on over its base, and ``dtype`` is not that of the base.
     """
-    from stages.engines.adapters import has_adapter, load_base, merged
     from stages.engines.attention import attend_well
     from stages.engines.logprobs import check_head
-    from stages.engines.models import best_device, multiplies_bfloat16, stored_dtype
+    from stages.engines.models import stored_dtype
     from stages.train.adapter import begin
 
     adapter = settings.adapter
-    if adapter is None:
-        model = merged(policy, policy.path) if has_adapter(policy) else load_base(policy, "float32")
-    else:
-        if not adapter.merged and settings.dtype != stored_dtype(policy):
-            raise ValueError(f"the base is stored in {stored_dtype(policy)} and stays so; dtype says {settings.dtype}")
-        model = load_base(policy, "auto" if multiplies_bfloat16(best_device()) else "float32", adapter.four_bits)
+    if adapter and not adapter.merged and settings.dtype != stored_dtype(policy):
+        raise ValueError(f"the base is stored in {stored_dtype(policy)} and stays so; dtype says {settings.dtype}")
+    model = _base(policy, settings)
+    if adapter:
         begin(model, policy, adapter, derive("adapter", settings.seed))
-    attend_well(model)
-    check_head(model)
+    if not begins_empty(settings):
+        attend_well(model)
+        check_head(model)
+    agree(model, settings)
     return model
+
+
+def _base(policy: Model, settings: "Training") -> Any:
+    """What is trained, or what the adapter that is trained is over."""
+    from stages.engines.adapters import has_adapter, load_base, merged, whole
+    from stages.engines.models import best_device, multiplies_bfloat16
+
+    adapter = settings.adapter
+    dtype = "auto" if adapter and multiplies_bfloat16(best_device()) else "float32"
+    if begins_empty(settings):
+        return empty(whole(policy), dtype)
+    if adapter is None and has_adapter(policy):
+        return merged(policy, policy.path)
+    return load_base(policy, dtype, settings.four_bits)
 
 
 def arguments(kind: Any, settings: "Training", steps: int, scratch: Path, **more: Any) -> Any:
@@ -99,6 +113,7 @@ def arguments(kind: Any, settings: "Training", steps: int, scratch: Path, **more
         **more,
     )
     _check_processes(made.world_size, settings)
+    share_as_one_computes(made)
     if made.device.type == "cuda":
         made._n_gpu = 1  # one process trains on one device; transformers would wrap the model in DataParallel
     return made

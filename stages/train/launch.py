@@ -15,6 +15,17 @@ from importlib.util import find_spec
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+FSDP2 = (
+    "version",
+    "auto_wrap_policy",
+    "transformer_layer_cls_to_wrap",
+    "min_num_params",
+    "reshard_after_forward",
+    "activation_checkpointing",
+    "state_dict_type",
+    "cpu_offload",
+)
+"""What may be said of FSDP. transformers takes any name, and ignores those that it does not know."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +34,8 @@ class Launch:
 
     Args:
         processes: one a GPU; on a CPU as many as are wanted.
-        fsdp: share weights, gradients and optimizer out by FSDP; transformers' ``fsdp_config``.
+        fsdp: share weights, gradients and optimizer out by FSDP2; transformers' ``fsdp_config``. The first process
+            reads the weights, and the others have their shares from it.
         deepspeed: the same by DeepSpeed; its own configuration. Without either, each process holds the whole model.
     """
 
@@ -36,13 +48,16 @@ class Launch:
             raise ValueError(f"processes must be at least 1, not {self.processes}")
         if self.fsdp and self.deepspeed:
             raise ValueError("say either fsdp or deepspeed")
+        for name, value in (self.fsdp or {}).items():
+            if name not in FSDP2 or (name, value) == ("version", 1):
+                raise ValueError(f"fsdp: {name}={value} is nothing for FSDP2, which is told of {', '.join(FSDP2)}")
         if self.deepspeed and find_spec("deepspeed") is None:
             raise ValueError("DeepSpeed is not installed: say pip install 'selfloop[deepspeed]', or launch=fsdp2")
 
     def arguments(self) -> dict[str, Any]:
         """What the trainer is told of it."""
         if self.fsdp:
-            return {"fsdp": True, "fsdp_config": dict(self.fsdp)}
+            return {"fsdp": True, "fsdp_config": {**self.fsdp, "cpu_ram_efficient_loading": True}}
         return {"deepspeed": self.deepspeed} if self.deepspeed else {}
 
 
@@ -58,8 +73,6 @@ def launched(launch: Launch | None, train: Callable[..., Result], *told: Any) ->
     from accelerate.utils.other import get_free_port
     from torch.multiprocessing.spawn import ProcessRaisedException, start_processes
 
-    if launch.fsdp and not torch.cuda.is_available():
-        raise ValueError("FSDP shares a model out over GPUs, and there is none: say launch=ddp or launch=none")
     if torch.cuda.is_available() and launch.processes > torch.cuda.device_count():
         raise ValueError(f"{launch.processes} processes want a GPU each, and there are {torch.cuda.device_count()}")
     said = multiprocessing.get_context("spawn").SimpleQueue()

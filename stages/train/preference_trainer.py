@@ -15,6 +15,7 @@ from stages.train.curve import watcher
 from stages.train.fitting import arguments, fit, loaded_for_training
 from stages.train.launch import launched
 from stages.train.pair_rows import OWN
+from stages.train.shards import shared_while_it_trains
 
 if TYPE_CHECKING:
     from stages.train.pair_objective import Objective
@@ -84,7 +85,7 @@ def _remembered(history: list[dict[str, Any]]) -> list[float]:
 def _trainer_class() -> type:
     from trl import DPOTrainer
 
-    class PreferenceTrainer(Resumable, DPOTrainer):  # type: ignore[misc]
+    class PreferenceTrainer(Resumable, DPOTrainer, shared_while_it_trains(DPOTrainer.__base__)):  # type: ignore[misc]
         objective: "Objective"
         memory: list[float] | None = None
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
-import torch
 
 from stages.artifacts import Demonstrations, Model, Pairs
 from stages.pairs.logprobs import LogProbs
@@ -180,10 +179,3 @@ def test_a_training_goes_on_only_from_weights_that_lie_as_its_own_do(tmp_path):
     assert last_whole(tmp_path, Execution().layout) == str(checkpoint)
     assert last_whole(tmp_path, Execution(launch=Launch(processes=2)).layout) == str(checkpoint)
     assert last_whole(tmp_path, Execution(launch=Launch(processes=2, fsdp={"version": 2})).layout) is None
-
-
-def test_a_model_is_not_shared_out_over_gpus_that_are_not_there():
-    if torch.cuda.is_available():
-        pytest.skip("there are GPUs")
-    with pytest.raises(ValueError, match="say launch=ddp"):
-        launched(Launch(processes=2, fsdp={"version": 2}), print)
