@@ -14,7 +14,7 @@ from stages.seeds import derive
 from stages.train.checkpoints import last_whole, seal
 from stages.train.curve import keep
 from stages.train.saving import save
-from stages.train.shards import agree, begins_empty, empty, share_as_one_computes
+from stages.train.shards import agree, arrange, autocast, begins_empty, empty, gathered
 
 if TYPE_CHECKING:
     from stages.train.training import Training
@@ -113,7 +113,7 @@ def arguments(kind: Any, settings: "Training", steps: int, scratch: Path, **more
         **more,
     )
     _check_processes(made.world_size, settings)
-    share_as_one_computes(made)
+    arrange(made)
     if made.device.type == "cuda":
         made._n_gpu = 1  # one process trains on one device; transformers would wrap the model in DataParallel
     return made
@@ -145,8 +145,9 @@ def fit(trainer: Any, settings: "Training", policy: Model, out: Model) -> dict[s
     trainer.add_callback(seal(layout))
     with trainer.args.main_process_first(local=False):
         checkpoint = last_whole(out.scratch, layout)
+    autocast(trainer)
     trainer.train(resume_from_checkpoint=checkpoint)
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    weights = gathered(trainer, settings)
     if not trainer.is_world_process_zero():
         return {}
     save(trainer.model, weights, settings, policy, out)

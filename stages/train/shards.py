@@ -50,11 +50,11 @@ def agree(model: Any, settings: "Training") -> None:
             held.data = torch.empty_like(held, dtype=types[name])
 
 
-def share_as_one_computes(arguments: Any) -> None:
-    """Prepare the trainer's arguments, if they ask for FSDP.
+def arrange(arguments: Any) -> None:
+    """Prepare the trainer's arguments, if they ask for FSDP, so that FSDP itself casts nothing.
 
-    FSDP casts nothing by itself, as nobody does in one process, where autocast casts what is multiplied. accelerate
-    would have it round what is passed in, the reference's log-probs among it, and the sums of gradients.
+    accelerate would have it round what is passed to the model, the reference's log-probs among it, and the sums of
+    gradients.
     """
     from accelerate.utils import DistributedType
     from torch.distributed.fsdp import MixedPrecisionPolicy
@@ -65,6 +65,25 @@ def share_as_one_computes(arguments: Any) -> None:
     if arguments.device.type == "cpu":
         # accelerate shares out over GPUs only: on a CPU it says nothing and keeps the whole model in every process.
         arguments.distributed_state.distributed_type = DistributedType.MULTI_GPU
+
+
+def autocast(trainer: Any) -> None:
+    """Multiply in bfloat16 as one process does: accelerate, which lets FSDP cast, gives its model no autocast."""
+    from accelerate.utils.operations import convert_outputs_to_fp32
+
+    accelerator, model = trainer.accelerator, trainer.model
+    if accelerator.is_fsdp2 and accelerator.native_amp:
+        model.forward = convert_outputs_to_fp32(accelerator.autocast()(model.forward))
+
+
+def gathered(trainer: Any, settings: "Training") -> dict[str, Any]:
+    """What was trained by name, on the first process: all weights, or at least the adapter's, without a shared base."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    if settings.adapter and _hands_out(settings):
+        only = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+        return dict(get_model_state_dict(trainer.model_wrapped, options=only))
+    return dict(trainer.accelerator.get_state_dict(trainer.model_wrapped))
 
 
 def shared_while_it_trains(trainer: type) -> type:
