@@ -106,4 +106,6 @@ def test_what_submitit_does_not_know_is_refused_while_planning():
         slurm(options={"slurm_partitoin": "gpu"})
     with pytest.raises(RecipeError, match="srun"):
         slurm(cluster="slurm")
+    with pytest.raises(RecipeError, match="timeout_min"):
+        slurm(options={"timeout_min": 5})
     assert slurm(options={"slurm_partition": "gpu"}, resources={"stages.train": {"gpus": 8, "minutes": 60}})
