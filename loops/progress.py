@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 
 from loops.manifest import SCRATCH
@@ -71,9 +72,9 @@ def telling(draft: Path) -> Iterator[None]:
 
 def told(place: Path) -> list[Bar]:
     """The bars of the step that is made in this place, ``drafts/<key>``, the outermost first; none if it tells none."""
-    for file in place.glob(f"*/{SCRATCH}/{FILE}"):
+    for file in glob(f"*/{SCRATCH}/{FILE}", root_dir=place):  # Path.glob raises if a draft vanishes meanwhile
         try:
-            return [Bar(**bar) for bar in json.loads(file.read_text(encoding="utf-8"))]
+            return [Bar(**bar) for bar in json.loads((place / file).read_text(encoding="utf-8"))]
         except (OSError, ValueError, TypeError):  # it has just been committed, or is of another version
             continue
     return []
