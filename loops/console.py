@@ -22,6 +22,7 @@ from loops.plain import lay_out
 from loops.plan import Plan, Step
 from loops.provenance import code_hash
 from loops.secrets import hidden
+from loops.tracker import Tracker
 
 
 def plan_lines(forecast: Forecast) -> list[str]:
@@ -60,7 +61,7 @@ CELL = re.compile(r"\{[\w./-]+(:[-+<>^ ,]?\d{0,3}(\.\d{1,2})?[efg%]?)?\}", flags
 
 
 @dataclass(kw_only=True)
-class Console:
+class Console(Tracker):
     """Prints a run.
 
     Args:
@@ -80,9 +81,6 @@ class Console:
         """Remember when."""
         self._plan, self._begun = plan, time.monotonic()
         self._wide = max((len(step.id) for step in plan.steps), default=0)
-
-    def started(self, step: Step) -> None:
-        """Nothing: the step's own progress shows."""
 
     def finished(self, step: Step, manifest: Manifest, artifact: Path, cached: bool) -> None:
         """Print a line for a step that was made now."""
@@ -110,12 +108,6 @@ class Console:
         carried = {name: str(self.artifacts[step.key]) for name, step in self._plan.carried.items()}
         said = {name: word for name, word in {**self.words, **carried}.items() if word}
         say("\n".join(line.format_map(said) for line in self.closing.splitlines() if set(_names(line)) <= set(said)))
-
-    def keep(self, loop: str, file: Path) -> None:
-        """Nothing: it lies where it was written."""
-
-    def tag(self, loop: str, tags: Mapping[str, str]) -> None:
-        """Nothing: ``status`` says it."""
 
 
 def rounds_table(columns: Mapping[str, str], rows: Mapping[int, Mapping[str, float]]) -> Table:

@@ -15,13 +15,13 @@ from loops.manifest import Manifest
 from loops.plan import Step
 from loops.progress import told
 from loops.store import Store
-from loops.tracker import Silent
+from loops.tracker import Tracker
 
 EVERY = 10.0
 
 
 @dataclass(kw_only=True)
-class Lines(Silent):
+class Lines(Tracker):
     """Prints how far the running steps are, those that take long.
 
     Args:
@@ -42,6 +42,12 @@ class Lines(Silent):
     def finished(self, step: Step, manifest: Manifest, artifact: Path, cached: bool) -> None:
         """No longer."""
         self.watched.pop(step.key, ExitStack()).close()
+
+    def failed(self, step: Step) -> None:
+        """No longer; say so where others still run."""
+        self.watched.pop(step.key, ExitStack()).close()
+        if self.watched:
+            say(f"{step.id} failed; what runs is finished first")
 
     def end(self, status: str) -> None:
         """Watch none any longer."""

@@ -22,6 +22,7 @@ from rich.segment import SegmentLines
 from rich.table import Table
 from rich.text import Text
 
+from loops.claims import living_maker
 from loops.console import Console, rounds_cells, rounds_table
 from loops.executors import Executor, Inline
 from loops.lines import Lines
@@ -32,13 +33,21 @@ from loops.progress import Bar, told
 from loops.region import Region
 from loops.status import Standing, time_left
 from loops.store import Store
-from loops.tracker import Silent, Tracker
+from loops.tracker import Tracker
 
-MARKS = {"finished": ("✓", "green"), "running": ("▸", "bold cyan"), "waiting": ("·", "dim")}
+MARKS = {
+    "finished": ("✓", "green"),
+    "failed": ("✗", "bold red"),
+    "running": ("▸", "bold cyan"),
+    "queued": ("▹", "cyan"),
+    "waiting": ("·", "dim"),
+}
+NOW = {"failed": " failed; what runs is finished first", "running": ", for {}", "queued": ", queued for {}"}
+"""What is said of single steps below those of the round, with how long."""
 
 
 @dataclass(kw_only=True)
-class Live(Silent):
+class Live(Tracker):
     """Shows the run at the bottom of the terminal, as soon as a step has to be made.
 
     Args:
@@ -50,6 +59,7 @@ class Live(Silent):
     store: Store
     steps: dict[str, Standing] = field(default_factory=dict)
     since: dict[str, float] = field(default_factory=dict)
+    begun: dict[str, float] = field(default_factory=dict)
     region: Region | None = None
     _drawn_for: Any = None
 
@@ -71,6 +81,10 @@ class Live(Silent):
         """Show it as finished."""
         self.steps[step.id] = Standing(step=step, state="finished", seconds=manifest.seconds)
 
+    def failed(self, step: Step) -> None:
+        """Show it as failed while others run."""
+        self.steps[step.id] = Standing(step=step, state="failed")
+
     def end(self, status: str) -> None:
         """Leave the terminal as it was."""
         if self.region is not None:
@@ -84,17 +98,20 @@ class Live(Silent):
         number = min(each.step.round for each in running or [self.steps[list(self.since)[-1]]])
         own = [each for each in found if each.step.round == number]
         shown: list[RenderableType] = [Text(), self._headline(found, number), _steps(own)]
-        for each in running:
-            shown += [Text(f"{each.step.id}, for {_about(each.seconds)}"), *map(_bar, each.bars)]
+        for each in (each for each in found if each.state in NOW):
+            shown += [Text(f"{each.step.id}{NOW[each.state].format(_about(each.seconds))}"), *map(_bar, each.bars)]
         room = terminal.height - 2 - len(terminal.render_lines(Group(*shown)))
         return Group(*shown, *self._table(terminal, room))
 
     def _now(self, each: Standing) -> Standing:
-        """With how long it has run and how far it is, if it runs."""
+        """With how long it has run and how far it is, if it runs. What nobody has begun to make is queued."""
         if each.state != "running":
             return each
-        seconds = time.monotonic() - self.since[each.step.id]
-        return replace(each, seconds=seconds, bars=told(self.store.drafts(each.step.key)))
+        drafts, now = self.store.drafts(each.step.key), time.monotonic()
+        if each.step.id not in self.begun and not living_maker(drafts):
+            return replace(each, state="queued", seconds=now - self.since[each.step.id])
+        seconds = now - self.begun.setdefault(each.step.id, now)
+        return replace(each, seconds=seconds, bars=told(drafts))
 
     def _headline(self, found: Sequence[Standing], number: int) -> Text:
         """Which round, how much of the whole, and how long."""

@@ -100,7 +100,7 @@ class Runner:
                         step = running.pop(future)
                         failure = future.exception()
                         if isinstance(failure, StepFailed):
-                            failures.append(self._explained(step, failure))
+                            failures.append(self._failed(step, failure))
                         elif failure is not None:
                             raise failure
                         else:
@@ -127,10 +127,9 @@ class Runner:
         done: Future[None] = Future()
         try:
             self.executor.run(order)
+            done.set_result(None)
         except StepFailed as failure:
             done.set_exception(failure)
-        else:
-            done.set_result(None)
         return done
 
     def _tell_finished(self, step: Step, cached: bool) -> None:
@@ -165,13 +164,14 @@ class Runner:
     def _log(self, step: Step) -> Path:
         return self.run_dir / "logs" / f"{step.id.replace('/', '-')}.log"
 
-    def _explained(self, step: Step, failure: StepFailed) -> StepFailed:
-        """The failure with everything that a person needs to go on."""
-        alone = shlex.join([sys.executable, "-m", "loops.worker", str(self._order(step))])
+    def _failed(self, step: Step, failure: StepFailed) -> StepFailed:
+        """Tell it; returns the failure with everything that a person needs to go on."""
+        for tracker in self.trackers:
+            tracker.failed(step)
         return StepFailed(
             f"{step.id} failed: {failure}\n"
             f"  its log:            {self._log(step)}\n"
-            f"  to run it alone:    {alone}\n"
+            f"  to run it alone:    {shlex.join([sys.executable, '-m', 'loops.worker', str(self._order(step))])}\n"
             "  what had finished is kept: run the same command again to go on"
         )
 

@@ -28,10 +28,11 @@ SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """How a step is: ``finished``, ``running``, ``failed``, ``interrupted``, ``next`` or ``waiting``.
+    """How a step is: ``finished``, ``running``, ``queued``, ``failed``, ``interrupted``, ``next`` or ``waiting``.
 
-    ``seconds`` is what it took, or has run so far, and ``bars`` how far it is, the outermost first. ``why`` is what a
-    failure said, or that a maker on another machine, which cannot be seen to have died, is silent.
+    What was asked for and nobody has begun is queued. ``seconds`` is what it took, or has run or been queued so far,
+    and ``bars`` how far it is, the outermost first. ``why`` is what a failure said, or that a maker on another machine,
+    which cannot be seen to have died, is silent.
     """
 
     step: Step | Recorded
@@ -55,7 +56,10 @@ def status(record: Record, others: Iterable[str]) -> None:
     if record.stopped:
         say(f"\n{plain(record.stopped)}; with more patience or budget this goes on: {plain(record.command)}")
     if finished < len(found) and "running" not in of:
-        say(f"nobody works on it; to go on: {plain(record.command)}")
+        nobody = (
+            "nobody has begun what is queued; if its command has ended," if "queued" in of else "nobody works on it;"
+        )
+        say(f"{nobody} to go on: {plain(record.command)}")
     news = [*outcome.lines(record.place), *schedule.lines(record.place)]
     if news:
         say("\n".join(["", *news]))
@@ -70,6 +74,8 @@ def _tell_steps(of: Mapping[str, Sequence[Standing]], run: str) -> None:
         say(f"  running      {each.step.id}, for {duration(each.seconds)}{each.why}")
         for bar in each.bars:
             say(f"               {plain(bar.what)}: {', '.join(filter(None, (bar.amount, bar.rates, bar.times)))}")
+    for each in of.get("queued", []):
+        say(f"  queued       {each.step.id}, for {duration(each.seconds)}")
     for each in of.get("failed", []):
         say(f"  failed       {each.step.id}: {plain(each.why, 300)}")
         say(f"               more: selfloop logs {each.step.id} run={plain(run)}")
@@ -104,7 +110,8 @@ def time_left(found: Sequence[Standing]) -> tuple[float, list[str]]:
     for each in unfinished.values():
         step, told = each.step, max((bar.left or 0.0 for bar in each.bars), default=0.0)
         alike = took.get((step.node, True)) or took.get((step.node, False)) or took.get(("", step.type))
-        left += max(0.0, told, (fmean(alike) if alike else 0.0) - each.seconds)
+        ran = each.seconds if each.state == "running" else 0.0
+        left += max(0.0, told, (fmean(alike) if alike else 0.0) - ran)
         if not alike and not told:
             unknown.add(step.node)
     return left, sorted(unknown)
@@ -122,14 +129,15 @@ def _took(found: Iterable[Standing]) -> dict[tuple[str, bool | str], list[float]
 def _unfinished(record: Record, step: Recorded, drafts: Path, ready: bool) -> Standing:
     order = record.file(step, "orders", f"-{step.key}.json")
     begun = order.stat().st_mtime if order.exists() else None
+    seconds = max(0.0, time.time() - begun) if begun else 0.0
     if living_maker(drafts):
-        seconds = max(0.0, time.time() - begun) if begun else 0.0
         return Standing(step=step, state="running", seconds=seconds, bars=told(drafts), why=_silence(drafts))
     if begun is None:
         return Standing(step=step, state="next" if ready else "waiting")
     died = drafts.is_dir() and any(is_maker(draft.name) for draft in drafts.iterdir())
     why = "" if died else _last_error(record.file(step, "logs", ".log"))
-    return Standing(step=step, state="failed" if why else "interrupted", why=why)
+    state = "failed" if why else "interrupted" if drafts.is_dir() else "queued"
+    return Standing(step=step, state=state, seconds=seconds, why=why)
 
 
 def _silence(drafts: Path) -> str:

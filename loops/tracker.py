@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from typing import Protocol
 
 from loops.dashboard.afterwards import keep, tag
 from loops.dashboard.finished import Finished
@@ -34,14 +33,17 @@ QUIETLY = {
 """How MLflow is asked to behave where the user has not said otherwise."""
 
 
-class Tracker(Protocol):
-    """Told of a run as it goes."""
+class Tracker:
+    """Told of a run as it goes; does nothing with it by itself."""
 
     def begin(self, plan: Plan) -> None:
         """The run begins."""
 
     def started(self, step: Step) -> None:
         """A step was handed to the executor."""
+
+    def failed(self, step: Step) -> None:
+        """A step failed; those that run are finished before the run ends."""
 
     def finished(self, step: Step, manifest: Manifest, artifact: Path, cached: bool) -> None:
         """A step's artifact is there, made now or (``cached``) before."""
@@ -60,33 +62,12 @@ class Tracker(Protocol):
 
 
 @dataclass(kw_only=True)
-class Silent:
+class Silent(Tracker):
     """Tells nobody."""
-
-    def begin(self, plan: Plan) -> None:
-        """Nothing."""
-
-    def started(self, step: Step) -> None:
-        """Nothing."""
-
-    def finished(self, step: Step, manifest: Manifest, artifact: Path, cached: bool) -> None:
-        """Nothing."""
-
-    def stopped(self, plan: Plan, why: str) -> None:
-        """Nothing."""
-
-    def end(self, status: str) -> None:
-        """Nothing."""
-
-    def keep(self, loop: str, file: Path) -> None:
-        """Nothing."""
-
-    def tag(self, loop: str, tags: Mapping[str, str]) -> None:
-        """Nothing."""
 
 
 @dataclass(kw_only=True)
-class MLflow:
+class MLflow(Tracker):
     """A run for the loop, with ``<node>/<metric>`` at step = round; in it one for each round, and in those the steps'.
 
     A step's artifact may hold ``curve.jsonl`` (rows of ``{"step": n, name: number}``), which becomes the child's

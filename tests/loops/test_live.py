@@ -106,8 +106,8 @@ class Terminal:
 
 
 def untimed(text):
-    """Without what is another one each time: seconds."""
-    return re.sub(r" +\d+\.\d s|in \d+ s", " TIME", text).rstrip()
+    """Without what is another one each time: seconds, and what is free."""
+    return re.sub(r" +\d+\.\d s|in \d+ s|[\d.]+ GB are free", " TIME", text).rstrip()
 
 
 def test_a_terminal_shows_the_round_its_steps_bars_and_the_table_and_keeps_what_a_log_would(recipe):
@@ -127,6 +127,30 @@ def test_a_terminal_shows_the_round_its_steps_bars_and_the_table_and_keeps_what_
     plain = selfloop(*COMMAND[2:], cwd=place)
     assert untimed(terminal.text) == untimed(plain.stdout)
     assert not terminal.screen.cursor.hidden
+
+
+def test_a_step_that_nobody_has_begun_is_queued(recipe):
+    place = recipe(make="Constant, value: 1", total=20)
+    terminal = Terminal(place, *COMMAND, "executor._target_=tests.loops.toys.Late")
+    shown = terminal.until(r"^setup/start, queued for [1-9]\d* s$")
+    assert re.search(r"^▹ start$", shown, re.MULTILINE)
+    told = selfloop("status", cwd=place).stdout
+    assert re.search(r"^  queued       setup/start, for \d+ s$", told, re.MULTILINE)
+    assert "nobody has begun what is queued; if its command has ended, to go on: " in told
+    (place / "begin").touch()
+    shown = terminal.until(r"^setup/start, for \d s$")
+    assert re.search(r"^▸ start$", shown, re.MULTILINE)
+    terminal.stop()
+
+
+def test_a_step_that_has_failed_is_shown_as_such_while_others_run(recipe):
+    place = recipe(make="Fail", inputs=", inputs: {number: total}", total=3)
+    with (place / "recipes/rows.yaml").open("a") as file:
+        file.write("  long: {stage: {_target_: tests.loops.toys.Rows, total: 600, pause: 0.1}}\n")
+    terminal = Terminal(place, *COMMAND, "executor.workers=2")
+    shown = terminal.until(r"^round-01/make failed; what runs is finished first\n")
+    assert re.search(r"^✗ make .*▸ long", shown, re.MULTILINE)
+    terminal.stop()
 
 
 def test_what_is_no_terminal_gets_plain_lines(recipe):

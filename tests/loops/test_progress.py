@@ -183,6 +183,18 @@ def test_a_running_step_takes_at_least_as_long_as_its_bar_says():
     before = Standing(step=unroll(load(toy())).steps[-2], state="finished", seconds=50.0)
     assert time_left([before, running(bar(done=5), seconds=10)]) == (40.0, [])
     assert time_left([before, running(bar(done=5), seconds=49)]) == (4.0, [])
+    assert time_left([before, Standing(step=step, state="queued", seconds=49)]) == (50.0, [])
+
+
+def test_a_log_is_told_of_a_failure_while_others_run_and_not_of_the_last_one(tmp_path, capsys):
+    first, second, *_ = unroll(load(toy())).steps
+    lines = Lines(store=Store(tmp_path), named=True)
+    lines.started(first)
+    lines.started(second)
+    lines.failed(second)
+    assert capsys.readouterr().out == f"{second.id} failed; what runs is finished first\n"
+    lines.failed(first)
+    assert (capsys.readouterr().out, lines.watched) == ("", {})
 
 
 def test_status_tells_how_far_a_running_step_is(tmp_path):

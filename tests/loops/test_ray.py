@@ -237,6 +237,21 @@ def test_ctrl_c_ends_the_steps(cluster, tmp_path):
 
 
 @real
+def test_a_step_whose_keeper_dies_is_asked_for_again(cluster, tmp_path):
+    import psutil
+
+    run(toy(rounds=0), tmp_path)
+    runner = begin(on(cluster), tmp_path)
+    half_made(tmp_path)
+    raylets = [psutil.Process(node.all_processes["raylet"][0].process.pid) for node in cluster.list_all_nodes()]
+    [keeper] = [one for raylet in raylets for one in raylet.children(recursive=True) if "_Keeper" in one.name()]
+    keeper.kill()
+    assert runner.wait(timeout=120) == 0, runner.stderr.read()
+    runner.stderr.close()
+    assert (tmp_path / "trace").read_text() == "made\n"
+
+
+@real
 def test_a_step_whose_node_dies_is_tried_again_on_another(cluster, tmp_path):
     cluster.add_node(num_cpus=2, object_store_memory=STORE)
     needs = {TOYS: {"cpus": 2}}  # for which the head has no room

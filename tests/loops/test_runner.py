@@ -16,30 +16,28 @@ from loops.plan import unroll
 from loops.recipe import load
 from loops.runner import Runner
 from loops.store import Store
+from loops.tracker import Silent
 from tests.loops.recipes import TOYS, toy
 
 
-class Listener:
+class Listener(Silent):
     """A tracker that remembers."""
 
     def __init__(self):
-        self.made, self.cached, self.status = [], [], None
-
-    def begin(self, plan):
-        pass
-
-    def started(self, step):
-        pass
+        self.made, self.cached, self.lost, self.status = [], [], [], None
 
     def finished(self, step, manifest, artifact, cached):
         (self.cached if cached else self.made).append(step.id)
+
+    def failed(self, step):
+        self.lost.append((step.id, list(self.made)))
 
     def end(self, status):
         self.status = status
 
 
-def run(config, root, executor=None, run_dir="run"):
-    listener = Listener()
+def run(config, root, executor=None, run_dir="run", listener=None):
+    listener = listener or Listener()
     plan = unroll(load(config))
     Runner(Store(root / "store"), executor or Inline(), [listener], root / run_dir).run(plan)
     return listener
@@ -172,8 +170,12 @@ if __name__ == "__main__":
 def test_a_worker_that_dies_takes_no_other_step_with_it(tmp_path):
     die = {"stage": {"_target_": f"{TOYS}.DieOnce", "marker": str(tmp_path / "marker")}, "inputs": {"number": "start"}}
     slow = {"stage": {"_target_": f"{TOYS}.Slow", "seconds": 2}}
+    listener = Listener()
     with pytest.raises(StepFailed) as failed:
-        run(toy(setup={"slow": slow, "fragile": die}), tmp_path, Local(workers=2))
+        run(toy(setup={"slow": slow, "fragile": die}), tmp_path, Local(workers=2), listener=listener)
+    assert [id for id, _ in listener.lost] == ["setup/fragile"]
+    assert "setup/slow" in listener.made
+    assert "setup/slow" not in listener.lost[0][1], "a failure is told while others run"
     assert "setup/fragile failed" in str(failed.value)
     assert "setup/slow failed" not in str(failed.value)
     assert (tmp_path / "run/setup/slow/number.json").exists()

@@ -10,6 +10,7 @@ from math import nan
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
+from loops.executors import Local
 from stages.engines.client import Client
 from stages.progress import count_tokens, progress
 
@@ -210,6 +211,16 @@ class Slow:
             with Path(self.trace).open("a") as file:
                 file.write("made\n")
         return out.write(1.0)
+
+
+@dataclass(kw_only=True)
+class Late(Local):
+    """An executor with a queue: it begins a step when the file ``begin`` is there."""
+
+    def run(self, order: Path) -> None:
+        while not Path("begin").exists():
+            time.sleep(0.05)
+        super().run(order)
 
 
 @dataclass(frozen=True, kw_only=True)
