@@ -5,14 +5,13 @@ import os
 
 import pytest
 
-from loops.__main__ import main
 from loops.compose import compose
 from loops.gated import gated
 from loops.plan import unroll
 from loops.recipe import load
 from loops.resolved import section
 from tests.recipes.test_plans import RECIPES
-from tests.recipes.tiny import command, schooling
+from tests.recipes.tiny import run_here, schooling
 
 POISONED = """
 # @package _global_
@@ -54,11 +53,6 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(recipe, model, *more):
-    """The command line in this process; its exit code."""
-    return main([*command(recipe, model, "executor=inline", *more)[3:]])
-
-
 def manifest(place, recipe, step):
     return json.loads((place / "runs" / recipe / step / "manifest.json").read_text())
 
@@ -71,7 +65,7 @@ def identity(place, recipe, step):
 
 def test_a_poisoned_round_is_rolled_back_and_the_next_goes_on_from_the_good_model(here, tiny_model_path, capsys):
     poison = ["+poisoned=${by_round:false,true,false}", "+rate=${by_round:1e-4,5e-2,1e-4}"]
-    assert run("poisoned", tiny_model_path, "rounds=3", "gate=champion", *poison) == 0
+    assert run_here("poisoned", tiny_model_path, "rounds=3", "gate=champion", *poison) == 0
     verdicts = [manifest(here, "poisoned", f"round-0{n}/gate")["metrics"] for n in (1, 2, 3)]
     assert [verdict["kept_incumbent"] for verdict in verdicts] == [0, 1, 0]
     trained, held = (identity(here, "poisoned", f"round-01/{node}") for node in ("train", "keep_policy"))
@@ -93,7 +87,7 @@ def test_a_poisoned_round_is_rolled_back_and_the_next_goes_on_from_the_good_mode
 
 def test_a_loop_that_is_poisoned_for_good_ends_early_with_the_good_model(here, tiny_model_path, capsys):
     poison = ["+poisoned=true", "+rate=5e-2"]
-    assert run("poisoned", tiny_model_path, "rounds=5", "gate=champion", *poison) == 0
+    assert run_here("poisoned", tiny_model_path, "rounds=5", "gate=champion", *poison) == 0
     told = capsys.readouterr().out
     assert "stopped after round 2: gate/kept_incumbent was 1 in the last 2 rounds" in told
     assert not (here / "runs/poisoned/round-03").exists()
@@ -105,7 +99,7 @@ def test_a_judge_that_collapses_never_comes_to_judge(here, tiny_model_path):
     """Round 1's training ruins the policy, which would have been the judge of round 2."""
     rates = ["round.train.stage.learning_rate=${by_round:1e-1,1e-6}"]
     words = [*schooling(here), *rates, "rounds=2", "gate=judged"]
-    assert run("self_rewarding", tiny_model_path, *words) == 0
+    assert run_here("self_rewarding", tiny_model_path, *words) == 0
     ruined, sound = (manifest(here, "self_rewarding", f"round-0{n}/gate")["metrics"] for n in (1, 2))
     assert ruined["kept_incumbent"] == 1
     assert ruined["failed_saturation"] + ruined["failed_unscored"] > 0

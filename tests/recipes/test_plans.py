@@ -2,13 +2,14 @@
 
 import re
 import shutil
-import subprocess
-import sys
+from contextlib import chdir, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from tests.recipes.tiny import ROOT, environment
+from loops.__main__ import main
+from tests.recipes.tiny import ROOT
 
 GOLDEN = Path(__file__).parent / "golden"
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
@@ -22,15 +23,9 @@ GATES = [("dice", "champion"), ("self_rewarding", "judged")]
 
 
 def plan(recipe, *more, cwd):
-    done = subprocess.run(
-        [sys.executable, "-m", "loops", "plan", f"recipes={recipe}", *more],
-        cwd=cwd,
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    steps = (re.match(r"\S+ +[0-9a-f]{16}  \S+ +\w+", line) for line in done.stdout.splitlines())
+    with chdir(cwd), redirect_stdout(StringIO()) as told:
+        assert main(["plan", f"recipes={recipe}", *more]) == 0
+    steps = (re.match(r"\S+ +[0-9a-f]{16}  \S+ +\w+", line) for line in told.getvalue().splitlines())
     return "".join(f"{step.group()}\n" for step in steps if step)
 
 

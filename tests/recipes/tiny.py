@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from loops.__main__ import main
+
 ROOT = Path(__file__).parents[2]
 SMALL = [
     "sizes.prompts=40",
@@ -59,9 +61,14 @@ def command(recipe: str, model: Path, *more: str) -> list[str]:
 
 
 def run(place: Path, model: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    """DICE, in a process of its own."""
+    """DICE, in processes of its own, as a person runs it."""
     asked = command("dice", model, *more)
     return subprocess.run(asked, cwd=place, env=environment(), capture_output=True, text=True, timeout=600)
+
+
+def run_here(recipe: str, model: Path, *more: str) -> int:
+    """The command line in this process, and its steps too, which spares the imports of two processes; its exit code."""
+    return main(command(recipe, model, "executor=inline", *more)[3:])
 
 
 def words(recipe: str, place: Path) -> list[str]:
