@@ -101,8 +101,8 @@ gc: setup        ## what no run in runs/ needs, how much that frees, and whether
 chaos: setup     ## strike loops of every recipe, 100 times or STRIKES=, and see that nothing is lost (about 20 minutes)
 	$(BIN)/python -m tests.recipes.chaos $(STRIKES)
 
-test: setup      ## every test that needs no GPU
-	$(BIN)/python -m pytest
+test: setup      ## every test that needs no GPU, on all cores (ARGS="-n 0 tests/loops": in one process, and only these)
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal $(ARGS)
 
 bench: setup     ## every claim of speed against something real; ONLY="score train" for some, BENCH_PAIRS=FILE for your own pairs
 	$(BIN)/python -m benchmarks $(ONLY)

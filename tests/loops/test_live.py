@@ -203,8 +203,10 @@ def test_a_low_terminal_shows_what_runs_rather_than_the_table(recipe):
 
 
 def test_without_colours_there_is_none(recipe):
+    place = recipe(total=3, make="Constant, value: 1")
     coloured, plain = (
-        Terminal(recipe(total=3, make="Constant, value: 1"), *COMMAND, **more) for more in ({}, {"NO_COLOR": "1"})
+        Terminal(place, *COMMAND, f"run={name}", f"store={name}", **more)  # or one takes what the other has made
+        for name, more in (("coloured", {}), ("plain", {"NO_COLOR": "1"}))
     )
     assert (coloured.end(), plain.end()) == (0, 0)
     colour = re.compile(rb"\x1b\[[\d;]*\b3[0-8]\b[\d;]*m")
