@@ -8,7 +8,7 @@ from itertools import chain, cycle, islice
 import pytest
 
 from tests.recipes.chaos import SIGNALS, Loop, campaign, damage, full_disk, jumping_clock, read_only
-from tests.recipes.tiny import artifacts, run
+from tests.recipes.tiny import artifacts, run, run_here
 
 
 def made(printed):
@@ -63,15 +63,20 @@ def test_the_same_again_runs_nothing_and_says_so(finished, tiny_model_path):
     assert made(done.stdout) == []
 
 
-def test_a_third_round_runs_only_the_third_round(again, tiny_model_path):
-    done = run(again, tiny_model_path, "rounds=3")
-    assert done.returncode == 0, done.stderr
-    assert {step.split("/")[0] for step in made(done.stdout)} == {"round-03"}
+@pytest.fixture
+def there(again, monkeypatch):
+    """In a copy of the finished run."""
+    monkeypatch.chdir(again)
 
 
-def test_another_beta_runs_exactly_what_is_downstream(again, tiny_model_path):
-    done = run(again, tiny_model_path, "rounds=1", "round.train.stage.loss.beta=0.2")
-    assert made(done.stdout) == ["round-01/train", "round-01/answer", "round-01/probe"]
+def test_a_third_round_runs_only_the_third_round(there, tiny_model_path, capsys):
+    assert run_here("dice", tiny_model_path, "rounds=3") == 0
+    assert {step.split("/")[0] for step in made(capsys.readouterr().out)} == {"round-03"}
+
+
+def test_another_beta_runs_exactly_what_is_downstream(there, tiny_model_path, capsys):
+    assert run_here("dice", tiny_model_path, "rounds=1", "round.train.stage.loss.beta=0.2") == 0
+    assert made(capsys.readouterr().out) == ["round-01/train", "round-01/answer", "round-01/probe"]
 
 
 def test_whatever_strikes_it_step_after_step_the_same_command_ends_with_the_same_bytes(
