@@ -102,7 +102,7 @@ chaos: setup     ## strike loops of every recipe, 100 times or STRIKES=, and see
 	$(BIN)/python -m tests.recipes.chaos $(STRIKES)
 
 test: setup      ## every test that needs no GPU, on all cores (ARGS="-n 0 tests/loops": in one process, and only these)
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: setup     ## every claim of speed against something real; ONLY="score train" for some, BENCH_PAIRS=FILE for your own pairs
 	$(BIN)/python -m benchmarks $(ONLY)
