@@ -117,6 +117,7 @@ def schooling(folder: Path) -> list[str]:
         f"materials.judgements.stage.path={folder / 'judgements.jsonl'}",
         "sizes.prompts=12",
         "sizes.sft_steps=200",
+        "training.checkpoint_every=20",  # of so many steps each would cost more than the step
         "sizes.sft_learning_rate=1e-2",
         "sizes.learning_rate=1e-4",
         "round.invent.inputs.policy=teach",
