@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -20,6 +19,7 @@ from loops.manifest import Manifest
 from loops.patience import Patience
 from loops.plan import unroll
 from loops.recipe import load
+from tests.loops.beside import being_made, wait_for
 from tests.loops.recipes import toy
 
 ROOT = Path(__file__).parents[2]
@@ -341,11 +341,7 @@ def begun(*words):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     asked = [sys.executable, "-m", "loops", "advance", "recipes=toy", "executor=inline", "tracker=silent", slow, *words]
     running = subprocess.Popen(asked, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 60
-    while not list(Path("store/drafts").glob("[!.]*/*/half")):
-        assert running.poll() is None, running.communicate()[1]
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_for(lambda: being_made("."), running)
     return running
 
 

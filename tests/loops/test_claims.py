@@ -6,13 +6,13 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from loops import claims
 from loops.claims import FREE, SIGN, claim
+from tests.loops.beside import being_made, wait_for
 
 ROOT = Path(__file__).parents[2]
 LOOP = f"""
@@ -30,7 +30,7 @@ from tests.loops.recipes import TOYS, toy
 
 claims.BEAT, claims.PATIENCE = 0.1, 1.5
 name, seconds = sys.argv[1], float(sys.argv[2])
-slow = {{"stage": {{"_target_": TOYS + ".Slow", "seconds": seconds, "trace": "trace"}}}}
+slow = {{"stage": {{"_target_": TOYS + ".Slow", "seconds": seconds, "until": "enough", "trace": "trace"}}}}
 Runner(Store(Path("store")), Inline(), [], Path("runs") / name).run(unroll(load(toy(setup={{"slow": slow}}))))
 print("done", flush=True)
 """
@@ -38,7 +38,8 @@ print("done", flush=True)
 
 @pytest.fixture
 def loop(tmp_path):
-    """Begins a loop whose first step takes so many seconds; what still runs at the end of the test is killed."""
+    """Begins a loop whose first step takes so many seconds, or until there is a file ``enough``; what still runs at the
+    end of the test is killed."""
     begun = []
 
     def begin(name, seconds):
@@ -53,30 +54,18 @@ def loop(tmp_path):
         process.communicate()
 
 
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
-
-
 def made(place):
     return (place / "trace").read_text().count("made") if (place / "trace").exists() else 0
 
 
-def being_made(place):
-    with suppress(FileNotFoundError):  # what is listed may be gone a moment later
-        return list(place.glob("store/drafts/[!.]*/*/half"))
-    return []
-
-
 def test_of_two_loops_one_makes_a_step_and_the_other_waits_and_takes_the_result(loop, tmp_path):
-    first = loop("first", 4)
-    wait_for(lambda: being_made(tmp_path))
-    second = loop("second", 4)
+    first = loop("first", 600)
+    wait_for(lambda: being_made(tmp_path), first)
+    second = loop("second", 600)
+    assert f"waiting: process {first.pid} is at it already" in second.stdout.readline()
+    (tmp_path / "enough").touch()
     told = [process.communicate(timeout=60) for process in (first, second)]
     assert [out.splitlines()[-1] for out, _ in told] == ["done"] * 2, told
-    assert f"waiting: process {first.pid} is at it already" in told[1][0]
     assert made(tmp_path) == 1
     assert (tmp_path / "runs/second/setup/slow/number.json").exists()
     assert list((tmp_path / "store/drafts").iterdir()) == []
@@ -104,13 +93,14 @@ def test_while_another_waits_for_it_a_maker_that_is_killed_is_overtaken(loop, tm
 
 
 def test_a_maker_that_gives_no_sign_of_life_is_overtaken_and_when_it_wakes_it_does_no_harm(loop, tmp_path):
-    first = loop("first", 3)
-    wait_for(lambda: being_made(tmp_path))
+    first = loop("first", 600)
+    wait_for(lambda: being_made(tmp_path), first)
     first.send_signal(signal.SIGSTOP)
     out, told = loop("second", 0).communicate(timeout=60)
     assert out.splitlines()[-1] == "done", told
     artifact = next(tmp_path.glob("store/artifacts/*/*/manifest.json"))
     before = artifact.stat()
+    (tmp_path / "enough").touch()
     first.send_signal(signal.SIGCONT)
     first.communicate(timeout=60)
     assert made(tmp_path) == 1, "the first one never got to its end"

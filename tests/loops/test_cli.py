@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from loops.__main__ import main
+from tests.loops.beside import being_made, wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -131,11 +131,7 @@ def test_an_interrupted_run_says_so_and_goes_on(how, tmp_path):
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
-    end = time.monotonic() + 60
-    while not list((tmp_path / "store/drafts").glob("[!.]*/*/half")):
-        assert running.poll() is None, running.communicate()[1]
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_for(lambda: being_made(tmp_path), running)
     running.send_signal(how)
     _, told = running.communicate(timeout=60)
     assert running.returncode == 130

@@ -83,14 +83,6 @@ class Told:
         return Path(self.client.download_artifacts(run.info.run_id, file)).read_text()
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory):
-    """A database of MLflow with nothing in it: making one takes seconds, copying it none."""
-    root = tmp_path_factory.mktemp("empty")
-    Told(root).client.search_experiments()
-    return root / "mlflow.db"
-
-
 @pytest.fixture
 def told(tmp_path, empty):
     """Loops that will be told of in a database of their own."""

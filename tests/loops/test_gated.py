@@ -157,13 +157,11 @@ def test_patience_without_a_number_or_a_metric_is_refused(wrong):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_mlflow_says_why_a_loop_ended_and_is_told_the_rest_when_it_goes_on(tmp_path):
+def test_mlflow_says_why_a_loop_ended_and_is_told_the_rest_when_it_goes_on(tmp_path, uri):
     from mlflow import MlflowClient
 
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-
     def told(patience):
-        tracker = MLflow(uri=uri, experiment="test", artifacts=str(tmp_path / "mlflow"), patience=30)
+        tracker = MLflow(uri=uri, experiment="test", artifacts=str(tmp_path / "mlflow"), patience=300)
         run(gated_toy(limit=15, rounds=5), tmp_path, rounds_in_vain=patience, tracker=tracker)
         client = MlflowClient(uri)
         found = client.search_runs([client.get_experiment_by_name("test").experiment_id], "tags.kind = 'loop'")

@@ -18,8 +18,9 @@ from stages.engines.tensor_parallel import TensorParallel
 from stages.generate.sample import Sample
 from stages.score.implicit import ImplicitReward
 from tests.loops.away import begin, slow
+from tests.loops.beside import alive, being_made, wait_for
 from tests.loops.recipes import TOYS, toy
-from tests.loops.test_runner import alive, failing, run, value, wait_for
+from tests.loops.test_runner import failing, run, value
 from tests.recipes.test_plans import plan
 from tests.stages.rows import prompt
 
@@ -208,8 +209,7 @@ def test_a_step_that_raises_is_told_in_a_line_and_one_whose_worker_dies_is_tried
 
 def half_made(place):
     """The process that makes the slow step; it has begun."""
-    wait_for(lambda: list(place.glob("store/drafts/[!.]*/*.*.*.*/half")), seconds=90)
-    [half] = place.glob("store/drafts/[!.]*/*.*.*.*/half")
+    [half] = wait_for(lambda: being_made(place))
     return int(half.parent.name.split(".")[1])
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from loops.recipe import load
 from loops.runner import Runner
 from loops.store import Store
 from loops.tracker import Silent
+from tests.loops.beside import alive, being_made, wait_for
 from tests.loops.recipes import TOYS, toy
 
 
@@ -158,7 +158,7 @@ if __name__ == "__main__":
 """
     (tmp_path / "main.py").write_text(script)
     runner = subprocess.Popen([sys.executable, str(tmp_path / "main.py")])
-    wait_for(lambda: list((tmp_path / "store/drafts").glob("[!.]*/*/half")))
+    wait_for(lambda: being_made(tmp_path), runner)
     children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(runner.pid)], capture_output=True, text=True)
     pids = [int(pid) for pid in children.stdout.split()]
     assert pids
@@ -205,20 +205,6 @@ def test_an_artifact_that_was_half_deleted_is_made_again(tmp_path):
     run(toy(), tmp_path)
     (tmp_path / "run/round-02/add/manifest.json").unlink()
     assert run(toy(), tmp_path).made == ["round-02/add"]
-
-
-def alive(pid):
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0]
-    except FileNotFoundError:
-        return False
-
-
-def wait_for(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
 
 
 def test_an_order_whose_artifact_exists_is_not_carried_out_again(tmp_path):

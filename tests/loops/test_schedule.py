@@ -16,6 +16,7 @@ from loops import outcome
 from loops.__main__ import main
 from loops.cron import trigger
 from loops.errors import RecipeError
+from tests.loops.beside import being_made
 from tests.loops.test_advance import RECIPE
 
 pytest.importorskip("apscheduler", reason="APScheduler is not installed")
@@ -96,7 +97,7 @@ def calls():
 
 
 def half():
-    return list(Path("store/drafts").glob("[!.]*/*/half"))
+    return being_made(".")
 
 
 def test_times_that_were_missed_are_made_up_for_by_one_advance_and_the_rest_wait():

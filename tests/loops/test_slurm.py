@@ -10,8 +10,9 @@ from loops.errors import RecipeError, StepFailed
 from loops.stage import build
 from loops.store import Store
 from tests.loops.away import begin, slow
+from tests.loops.beside import alive, being_made, wait_for
 from tests.loops.recipes import TOYS, toy
-from tests.loops.test_runner import alive, failing, run, value, wait_for
+from tests.loops.test_runner import failing, run, value
 from tests.recipes.test_plans import plan
 
 real = pytest.mark.skipif(find_spec("submitit") is None, reason="submitit is not installed: pip install submitit")
@@ -53,14 +54,14 @@ def test_a_job_that_dies_is_tried_again(tmp_path, monkeypatch):
 
 def half_made(place):
     """The folder in which the slow step is being made, and the process that makes it."""
-    [half] = place.glob("store/drafts/[!.]*/*.*.*.*/half")
+    [half] = being_made(place)
     return half.parent, int(half.parent.name.split(".")[1])
 
 
 @real
 def test_a_job_outlives_the_runner_that_was_killed_and_is_not_done_twice(tmp_path):
     runner = begin({"_target_": "loops.slurm_executor.Slurm", "cluster": "local"}, tmp_path)
-    wait_for(lambda: list(tmp_path.glob("store/drafts/[!.]*/*.*.*.*/half")), seconds=90)
+    wait_for(lambda: being_made(tmp_path), runner)
     runner.kill()
     runner.wait()
     runner.stderr.close()
@@ -73,7 +74,7 @@ def test_a_job_outlives_the_runner_that_was_killed_and_is_not_done_twice(tmp_pat
 @real
 def test_ctrl_c_cancels_the_jobs(tmp_path):
     runner = begin({"_target_": "loops.slurm_executor.Slurm", "cluster": "local"}, tmp_path, seconds=600)
-    wait_for(lambda: list(tmp_path.glob("store/drafts/[!.]*/*.*.*.*/half")), seconds=90)
+    wait_for(lambda: being_made(tmp_path), runner)
     _, pid = half_made(tmp_path)
     runner.send_signal(signal.SIGINT)
     assert "KeyboardInterrupt" in runner.communicate(timeout=90)[1]
@@ -84,7 +85,7 @@ def test_ctrl_c_cancels_the_jobs(tmp_path):
 @real
 def test_a_job_whose_time_is_over_is_put_back_and_goes_on(tmp_path):
     runner = begin({"_target_": "loops.slurm_executor.Slurm", "cluster": "local"}, tmp_path)
-    wait_for(lambda: list(tmp_path.glob("store/drafts/[!.]*/*.*.*.*/half")), seconds=90)
+    wait_for(lambda: being_made(tmp_path), runner)
     before, pid = half_made(tmp_path)
     os.kill(pid, signal.SIGUSR2)  # what Slurm sends some time before the end
     assert runner.wait(timeout=120) == 0, runner.stderr.read()

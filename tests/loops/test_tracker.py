@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 def run(root, uri, **changes):
     plan = unroll(load(toy(**changes)))
-    tracker = MLflow(uri=uri, experiment="test", artifacts=str(root / "mlflow"), patience=30)
+    tracker = MLflow(uri=uri, experiment="test", artifacts=str(root / "mlflow"), patience=300)
     Runner(Store(root / "store"), Inline(), [tracker], root / "run").run(plan)
 
 
@@ -34,8 +34,7 @@ def runs(uri):
     return client, parents, [run for run in found if run.data.tags["kind"] == "step"]
 
 
-def test_a_loop_is_a_run_with_its_curve_and_its_steps_are_runs_in_it(tmp_path):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+def test_a_loop_is_a_run_with_its_curve_and_its_steps_are_runs_in_it(tmp_path, uri):
     run(tmp_path, uri)
     client, parents, children = runs(uri)
     assert [parent.info.status for parent in parents] == ["FINISHED"]
@@ -52,8 +51,7 @@ def test_a_loop_is_a_run_with_its_curve_and_its_steps_are_runs_in_it(tmp_path):
     assert add.data.metrics["value"] == 15.0
 
 
-def test_a_page_about_a_loop_is_kept_with_it_and_replaced_by_a_newer_one(tmp_path, capsys):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+def test_a_page_about_a_loop_is_kept_with_it_and_replaced_by_a_newer_one(tmp_path, uri, capsys):
     run(tmp_path, uri)
     tracker = MLflow(uri=uri, experiment="test")
     page = tmp_path / "report.html"
@@ -70,8 +68,7 @@ def test_a_page_about_a_loop_is_kept_with_it_and_replaced_by_a_newer_one(tmp_pat
     assert "it knows no such loop" in capsys.readouterr().err
 
 
-def test_the_same_loop_again_is_told_only_once(tmp_path):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+def test_the_same_loop_again_is_told_only_once(tmp_path, uri):
     run(tmp_path, uri)
     run(tmp_path, uri)
     _, parents, children = runs(uri)
@@ -79,8 +76,7 @@ def test_the_same_loop_again_is_told_only_once(tmp_path):
     assert len(children) == 4
 
 
-def test_a_loop_that_has_become_longer_goes_on_in_its_run_and_nothing_is_told_twice(tmp_path):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+def test_a_loop_that_has_become_longer_goes_on_in_its_run_and_nothing_is_told_twice(tmp_path, uri):
     run(tmp_path, uri)
     run(tmp_path, uri, rounds=3)
     client, parents, children = runs(uri)
@@ -91,8 +87,7 @@ def test_a_loop_that_has_become_longer_goes_on_in_its_run_and_nothing_is_told_tw
     assert len({child.data.tags["step"] for child in children}) == len(children)
 
 
-def test_a_step_that_was_being_told_when_the_runner_died_is_told_whole(tmp_path):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+def test_a_step_that_was_being_told_when_the_runner_died_is_told_whole(tmp_path, uri):
     run(tmp_path, uri)
     client, parents, children = runs(uri)
     before = sorted(child.info.run_id for child in children)
@@ -117,9 +112,8 @@ def test_a_server_that_never_answers_holds_nothing_up_for_long(tmp_path, capsys)
     assert "not done within 1 s" in capsys.readouterr().err
 
 
-def test_steps_that_gather_are_told_together_in_many_groups_and_each_once(tmp_path, monkeypatch):
+def test_steps_that_gather_are_told_together_in_many_groups_and_each_once(tmp_path, uri, monkeypatch):
     monkeypatch.setattr("loops.tracker.GROUP", 3)
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
     run(tmp_path, uri, rounds=8)
     client, parents, children = runs(uri)
     curve = client.get_metric_history(parents[0].info.run_id, "add/value")

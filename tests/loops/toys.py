@@ -198,14 +198,17 @@ class DieOnce:
 
 @dataclass(frozen=True, kw_only=True)
 class Slow:
-    """Takes its time. ``trace`` is a file that gets a line when it has."""
+    """Takes its time, which is over before when there is a file ``until``. ``trace`` gets a line when it is."""
 
     seconds: float = field(compare=False)
+    until: str = field(default="", compare=False)
     trace: str = field(default="", compare=False)
 
     def __call__(self, *, out: Number) -> dict[str, float]:
         (out.path / "half").write_text("written")
-        time.sleep(self.seconds)
+        end = time.monotonic() + self.seconds
+        while time.monotonic() < end and not (self.until and Path(self.until).exists()):
+            time.sleep(min(0.05, self.seconds))
         (out.path / "half").unlink()
         if self.trace:
             with Path(self.trace).open("a") as file:
