@@ -7,12 +7,12 @@ transformers' trainer drives through accelerate.
 
 import multiprocessing
 import os
-import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, TypeVar
+
+from stages.engines import ranks
 
 Result = TypeVar("Result")
 FSDP2 = (
@@ -92,13 +92,9 @@ def _train(rank: int, processes: int, port: int, said: Any, train: Callable[...,
     """One of the processes."""
     import torch
 
-    threading.Thread(target=_end_with_worker, daemon=True).start()
-    own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
-    os.environ |= {name: str(value) for name, value in own.items()}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    if rank > 0:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-        os.environ.pop("SELFLOOP_PROGRESS", None)  # the first one tells how far all are
+    ranks.end_with_parent()
+    ranks.quiet(rank)
+    os.environ.update(ranks.named(rank, processes, port))
     torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     try:
         result = train(*told)
@@ -110,10 +106,3 @@ def _train(rank: int, processes: int, port: int, said: Any, train: Callable[...,
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
-
-
-def _end_with_worker() -> None:
-    worker = multiprocessing.parent_process()
-    assert worker is not None
-    worker.join()
-    os._exit(1)
