@@ -7,7 +7,10 @@ from importlib.util import find_spec
 
 from benchmarks.measure import RESULTS, table
 
-ALL = ("limits", "score", "generate", "generate_vllm", "train", "growth", "loop", "verified")
+ALL = ("limits", "score", "generate", "generate_vllm", "ray_pool", "train", "growth", "loop", "verified")
+SETUP = {"vllm": "make setup-vllm", "ray": "make setup-cluster"}
+NEEDS = {"generate_vllm": ("vllm",), "ray_pool": ("vllm", "ray")}
+"""Packages that are not the project's own."""
 
 
 def main() -> None:
@@ -15,8 +18,9 @@ def main() -> None:
     for name in sys.argv[1:] or ALL:
         if name not in ALL:
             sys.exit(f"no benchmark is called {name}; there are {', '.join(ALL)}")
-        if name == "generate_vllm" and find_spec("vllm") is None:
-            print("generate_vllm: left out, vLLM is not installed (make setup-vllm)")
+        missing = [SETUP[package] for package in NEEDS.get(name, ()) if find_spec(package) is None]
+        if missing:
+            print(f"{name}: left out, what it needs is not installed ({', '.join(missing)})")
             continue
         print(f"{name}:", flush=True)
         import_module(f"benchmarks.{name}").main()
