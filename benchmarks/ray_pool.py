@@ -1,8 +1,8 @@
 """Our pool of Ray workers against Ray Data's LLM processor: ``python -m benchmarks.ray_pool``.
 
 The one decision: seconds begin with the first token that vLLM draws, so that no worker's start is in them but where it
-is said. Ray Data has every setting that was found to help it here: all actors have begun before the first row is
-handed out, rows are tokens already, and batches are small. By itself it takes 32 rows, which come back later.
+is said. Ray Data is set up for answers that come back soon: all actors have begun before the first row is handed out,
+rows are tokens already, and a batch is one row, as many of them at once as keep vLLM full (its pull request 52634).
 """
 
 from benchmarks.measure import report

@@ -68,7 +68,7 @@ class Wave:
     left: int = 0
 
     def __str__(self) -> str:
-        names = ("rate", "together", "wait", "first", "tail", "unkept", "twice")
+        names = ("rate", "together", "wait", "first", "twice")
         shown = {name: round(getattr(self, name), 2) for name in names}
         return f"{len(self.answers)} answers of {self.tokens} tokens, {shown}, {self.left} processes left"
 
@@ -115,7 +115,7 @@ class Wave:
 
     @property
     def unkept(self) -> float:
-        """Tokens that were drawn and not in hand, in the mean over the time."""
+        """Tokens that were drawn and not in hand, in the mean over the time, where none is drawn twice."""
         drawn = sum(step.tokens * step.time for step in self.steps)
         return (sum(len(ids) * when for when, ids in self.answers.values()) - drawn) / self.seconds
 
