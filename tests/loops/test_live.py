@@ -135,7 +135,7 @@ def test_a_step_that_nobody_has_begun_is_queued(recipe):
     shown = terminal.until(r"^setup/start, queued for [1-9]\d* s$")
     assert re.search(r"^▹ start$", shown, re.MULTILINE)
     told = selfloop("status", cwd=place).stdout
-    assert re.search(r"^  queued       setup/start, for \d+ s$", told, re.MULTILINE)
+    assert re.search(r"^  queued       setup/start, for [\d.]+ s$", told, re.MULTILINE)
     assert "nobody has begun what is queued; if its command has ended, to go on: " in told
     (place / "begin").touch()
     shown = terminal.until(r"^setup/start, for \d s$")
