@@ -6,9 +6,11 @@ import math
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 from torch.multiprocessing.spawn import ProcessExitedException
 
@@ -25,12 +27,12 @@ from stages.train.training import Execution
 from tests.stages.test_dpo import PAIRS
 from tests.stages.test_launch import COMMON, STAGE, check_same, curve, made
 
-WITH = {"version": 2, "auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "state_dict_type": "SHARDED_STATE_DICT"}
+SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "conf/launch/fsdp2.yaml").read_text(encoding="utf-8"))["fsdp"]
 TRAIN = preference_trainer._train
 
 
 def shared_by(processes):
-    return Execution(micro_batch=2, checkpoint_every=2, launch=Launch(processes=processes, fsdp=WITH))
+    return Execution(micro_batch=2, checkpoint_every=2, launch=Launch(processes=processes, fsdp=SHIPPED))
 
 
 def inputs_of(policy, folder):
