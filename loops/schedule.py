@@ -115,8 +115,9 @@ def kept(cron: str, words: Sequence[str], teller: Teller) -> None:
     own = Kept(words=words, teller=teller)
     with alone(teller.place / CLAIM, "keeps this schedule"):
         KEPT.append(own)
-        scheduler = _begun(cron, own)
+        scheduler = _ready(cron, own)
         try:
+            scheduler.resume()
             own.over.wait()
         except KeyboardInterrupt:
             own.stop()
@@ -128,8 +129,8 @@ def kept(cron: str, words: Sequence[str], teller: Teller) -> None:
     raise NothingToDo(own.last.text if own.last else "", over=True)
 
 
-def _begun(cron: str, own: Kept) -> "BackgroundScheduler":
-    """The scheduler, begun with the job that the store remembers, or with a new one if it was for other times.
+def _ready(cron: str, own: Kept) -> "BackgroundScheduler":
+    """The scheduler, paused, with the job that the store remembers, or with a new one if it was for other times.
 
     An advance that was interrupted goes on at once.
     """
@@ -151,7 +152,6 @@ def _begun(cron: str, own: Kept) -> "BackgroundScheduler":
     tell = partial(_tell_next, scheduler, cron, own)
     tell(None)
     scheduler.add_listener(tell, EVENT_JOB_SUBMITTED | EVENT_JOB_EXECUTED)
-    scheduler.resume()
     return scheduler
 
 

@@ -45,10 +45,13 @@ def seal(layout: str) -> Any:
 
 
 class Resumable:
-    """A mixin for trl's trainers: a checkpoint is for resuming only, and may be an adapter's."""
+    """A mixin for trl's trainers: a checkpoint is for resuming only, and may be an adapter's, and nobody is told."""
 
     def create_model_card(self, *arguments: Any, **options: Any) -> None:
         """Nobody reads it."""
+
+    def _send_telemetry(self) -> None:
+        """trl would tell the hub of every training."""
 
     def _load_from_checkpoint(self, checkpoint: str, model: Any = None) -> None:
         from stages.engines.adapters import WEIGHTS, read_weights

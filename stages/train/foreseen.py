@@ -35,7 +35,7 @@ def trained(settings: "Training", policy: Size, table: Size, answers: int = 2) -
         memory=held if isnan(before := _before(settings, policy, table)) else max(held, before),
         least=least,
         devices=settings.execution.processes,
-        only_gpus=_shards(settings) > 1,
+        only_gpus=bool((launch := settings.execution.launch) and launch.deepspeed),
         kept=_kept(settings, policy),
     )
 
