@@ -91,19 +91,22 @@ class Forecast:
 
     def _check_fits(self, step: Step, estimate: Estimate) -> None:
         who, elsewhere = f"{step.id}: {type(step.stage).__name__}", "to plan for one that is not this, say"
-        gpus, devices = self.gpus, estimate.devices
+        gpus, devices, shared = self.gpus, estimate.devices, self._shared(estimate)
         if gpus is not None and gpus < devices > 1 and (gpus or estimate.only_gpus):
             raise RecipeError(
                 f"{who} is spread over {devices} GPUs of one machine, and this one has {gpus}: spread it over fewer, "
                 f"or take a machine with more; {elsewhere} device_memory=GB"
             )
-        shared = devices if gpus == 0 else 1  # what has no GPUs has one memory for all
         if self.memory is not None and estimate.least * shared > self.memory:
             needed = f"{size(memory_of(estimate) * shared)} of {size(self.memory)} {self.where}"
             raise RecipeError(
                 f"{who} would need about {needed}. Take a smaller model, or a machine with more memory; "
                 f"{elsewhere} device_memory=GB"
             )
+
+    def _shared(self, estimate: Estimate) -> int:
+        """How many of its devices take the same memory: what has no GPUs has one for all."""
+        return estimate.devices if self.gpus == 0 else 1
 
     def _certain(self, patience: Patience) -> dict[str, Step]:
         patience.recall(self.plan, self.made.get)
@@ -122,8 +125,9 @@ class Forecast:
             f"to run: time    {_sum([each.seconds for each in ahead.values()], duration)}, one step after the other",
             f"        disk    {_sum([each.bytes for each in ahead.values()], size)}{free}",
         ]
-        greatest = max(ahead, key=lambda key: memory_of(ahead[key]))
-        if most := memory_of(ahead[greatest]):
+        memory = {key: memory_of(each) * self._shared(each) for key, each in ahead.items()}
+        greatest = max(memory, key=memory.__getitem__)
+        if most := memory[greatest]:
             there = "" if self.memory is None else f"; there are {size(self.memory)} {self.where}"
             lines.append(f"        memory  {size(most)} at the most, by {self.to_run[greatest].id}{there}")
         return lines

@@ -38,9 +38,19 @@ def gpus() -> list[tuple[str, int]]:
     try:
         told = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True).stdout
         lines = [line.rpartition(",") for line in told.splitlines()]
-        return [(card.strip(), int(mebibytes) * 2**20) for card, _, mebibytes in lines]
+        return _visible([(card.strip(), int(mebibytes) * 2**20) for card, _, mebibytes in lines])
     except (OSError, ValueError, subprocess.SubprocessError):
         return []
+
+
+def _visible(cards: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Those that CUDA_VISIBLE_DEVICES names, by number; of those that it names otherwise, as many."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        return cards
+    names = named.split(",")
+    numbers = [int(name) for name in names if name.strip().isdigit()]
+    return [cards[number] for number in numbers if number < len(cards)] if numbers else cards[: len(names)]
 
 
 def memory() -> tuple[int, str]:

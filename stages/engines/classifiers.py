@@ -24,8 +24,9 @@ def _resident(path: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from stages.engines.models import best_device, multiplies_bfloat16
+    from stages.engines.models import best_device, let_go, multiplies_bfloat16
 
+    let_go()
     model = AutoModelForSequenceClassification.from_pretrained(
         Path(path),
         dtype="auto",

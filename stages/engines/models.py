@@ -6,6 +6,7 @@ field, and everything that reads it computes in that one, so a scorer never roun
 
 import gc
 import json
+from collections.abc import Container
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -45,17 +46,27 @@ def load_model(model: Model, device: str | None = None, four_bits: bool = False)
 
 
 def load_models(*models: Model, device: str | None = None, four_bits: bool = False) -> list[Any]:
-    """Models that are used together, each likewise. Whatever else was kept is let go of before one is loaded, so that
-    no more are in memory than are named."""
+    """Models that are used together, each likewise. Whatever else was kept is let go of before one is loaded, here and
+    by processes that share models with this one, so that no more are in memory than are named."""
     wanted = [(str(model.path), device or best_device(), four_bits) for model in models]
-    if gone := _resident.keys() - set(wanted):
-        for name in gone:
-            del _resident[name]
-        _give_back()
+    if set(wanted) != _resident.keys():
+        let_go(but=wanted)
     for name in wanted:
         if name not in _resident:
             _resident[name] = _loaded(*name)
     return [_resident[name] for name in wanted]
+
+
+def let_go(but: Container[Any] = ()) -> None:
+    """Keep no model, neither here nor in processes that share models with this one, but for those that are named."""
+    from stages.engines import classifiers, tensor_parallel
+
+    tensor_parallel.dismiss()
+    classifiers.release()
+    for name in [name for name in _resident if name not in but]:
+        del _resident[name]
+    gc.collect()
+    _empty_cache()
 
 
 def load_tokenizer(model: Model) -> Any:
@@ -79,20 +90,16 @@ def context(model: Model) -> int | None:
 
 def release() -> None:
     """Give the memory of kept models back, and end vLLM, processes that share models, and workers on a Ray cluster."""
-    from stages.engines import classifiers, ray_pool, tensor_parallel, vllm_process
+    from stages.engines import ray_pool, vllm_process
 
     ray_pool.dismiss()
-    tensor_parallel.dismiss()
     vllm_process.end()
-    classifiers.release()
-    _resident.clear()
-    _give_back()
+    let_go()
 
 
-def _give_back() -> None:
+def _empty_cache() -> None:
     import torch
 
-    gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

@@ -50,7 +50,7 @@ class Ranks:
             asked = [pool.submit(_made, rank, told) for rank, pool in enumerate(self._pools)]
             for done in wait(asked, return_when=FIRST_EXCEPTION).done:
                 done.result()
-            return asked[0].result()
+            return cloudpickle.loads(asked[0].result())
         except BrokenProcessPool:
             raise RuntimeError(f"one of {self.size} processes died that share a model (out of memory?)") from None
 
@@ -102,9 +102,10 @@ def _begin(rank: int, size: int, port: int) -> None:
     torch.set_num_threads(max(1, torch.get_num_threads() // size))
 
 
-def _made(rank: int, told: bytes) -> Any:
+def _made(rank: int, told: bytes) -> bytes | None:
     import cloudpickle
 
     make, part = cloudpickle.loads(told)
     made = make(part)
-    return made if rank == 0 else None
+    # A tensor that multiprocessing pickles by itself would stay open in shared memory as long as somebody has it.
+    return cloudpickle.dumps(made) if rank == 0 else None

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-COUNTED = ("num_attention_heads", "num_key_value_heads")
+COUNTED = ("num_attention_heads", "num_key_value_heads", "vocab_size")
 """What is shared out whole."""
 
 

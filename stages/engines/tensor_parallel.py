@@ -35,6 +35,8 @@ class TensorParallel:
             raise ValueError(f"devices must be at least 2, not {self.devices}: with one, say the inner engine itself")
         if isinstance(self.inner, Spread):
             raise ValueError("the inner engine spreads what is scored already")
+        if (drawn := getattr(self.inner, "devices", 1)) > self.devices:
+            raise ValueError(f"the inner engine takes {drawn} devices, and devices says {self.devices}")
 
     @property
     def rows(self) -> int:
@@ -55,7 +57,8 @@ class TensorParallel:
         return (self._made(make, part) for part in parts)
 
     def share(self, told: Foreseen) -> Foreseen:
-        """See Spread.share. What is certain are weights."""
+        """See Spread.share. What is certain are weights. Each device has all of an embedding that is no head as well,
+        and that is left out: 1.8 GB more for Llama 3 70B on eight."""
         own = told.least / self.devices
         return replace(told, memory=told.memory - told.least + own, least=own, devices=self.devices)
 
@@ -69,7 +72,9 @@ class TensorParallel:
     def _ranks(self) -> Ranks:
         global _started
         if _started is None or _started.size != self.devices:
-            dismiss()
+            from stages.engines.models import let_go
+
+            let_go()
             _check_devices(self.devices)
             _started = Ranks(self.devices)
         return _started

@@ -6,12 +6,13 @@ time: all answers are passed through the policy, and then through the reference.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import ClassVar, Literal
 
-from stages.artifacts import Completions, Model, Row, Scores
+from stages.artifacts import Completions, Model, Row, Scores, Table
 from stages.engines.engine import Engine, over, there
 from stages.engines.memory import passing
 from stages.foreseen import Foreseen, Size, passed
@@ -22,8 +23,12 @@ PART = 64
 """Answers that are scored and written as one part."""
 REPEATED = 8
 """Answers that are scored twice, together and alone, to measure the noise of a score."""
-Telling = Callable[[Row, float | None], Row]
-"""What is told of an answer and a model's log-prob of it."""
+
+
+class _LogProbs(Table):
+    """What the policy makes of the answers, in their order, until the reference has read them too."""
+
+    COLUMNS: ClassVar = {"policy_logp": "number"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,21 +75,21 @@ class ImplicitReward:
         self._check(policy, reference)
         check_precision(policy, reference)
         tried = list(islice((row for row in completions.rows() if self._why_not(row) is None), REPEATED))
-        by_policy = Scores(out.scratch / "policy")
-        by_policy.path.mkdir(exist_ok=True)
+        of_policy, logps = self._twice(tried, policy), _LogProbs(out.scratch / "policy")
+        logps.path.mkdir(exist_ok=True)
 
-        def first(row: Row, logp: float | None) -> Row:
-            told = {"null_reason": self._why_not(row), "label_source": label_source(row, policy)}
-            return {**row, **told, "policy_logp": logp, "scored_policy": policy.identity, "score_unit": "log-ratio"}
+        def first(rows: list[Row]) -> list[list[Row]]:
+            return [[{"policy_logp": logp}] for logp in self._logps(rows, policy, self.batch_tokens)]
 
-        def second(row: Row, logp: float | None) -> Row:
-            score = None if logp is None else row["policy_logp"] - logp
-            return {**row, "reference_logp": logp, "score": score, "score_noise": noise}
+        def second(rows: list[Row]) -> list[list[Row]]:
+            of_reference = self._logps(rows, reference, self.batch_tokens)
+            return [[self._scored(*each, policy, noise)] for each in zip(rows, of_reference, strict=True)]
 
-        together, alone = self._twice(tried, policy)
-        self._pass(completions, policy, first, by_policy, "log π of the policy")
-        noise = _noise((together, alone), self._twice(tried, reference))
-        self._pass(by_policy, reference, second, out, "log ρ of the reference")
+        write = partial(write_parts, size=PART, spread=over(self.engine), total=len(completions))
+        write(logps, completions.rows(), first, what="log π of the policy")
+        noise = _noise(of_policy, self._twice(tried, reference))
+        both = ({**row, **logp} for row, logp in zip(completions.rows(), logps.rows(), strict=True))
+        write(out, both, second, what="log ρ of the reference")
         told = summary(out, "implicit reward log π − log ρ (nats)")
         if told["scored"] and told["score_mean"] == told["score_std"] == 0:
             raise ValueError("every score is exactly 0: policy and reference have the same weights")
@@ -108,19 +113,22 @@ class ImplicitReward:
             return "truncated"
         return "overlong" if len(row["prompt_tokens"]) + len(row["completion_tokens"]) > self.max_tokens else None
 
-    def _pass(self, table: Completions, model: Model, told: Telling, out: Scores, what: str) -> None:
-        """Write the table's rows with what is told of them and the model's log-probs."""
-
-        def made(rows: list[Row]) -> list[list[Row]]:
-            logps = self._logps(rows, model, self.batch_tokens)
-            return [[told(row, logp)] for row, logp in zip(rows, logps, strict=True)]
-
-        spread = over(self.engine)
-        write_parts(out, table.rows(), made, size=PART, spread=spread, what=what, total=len(table))
+    def _scored(self, row: Row, logp: float | None, policy: Model, noise: float) -> Row:
+        """A row that has its log π, with its log ρ."""
+        return {
+            **row,
+            "reference_logp": logp,
+            "score": None if logp is None else row["policy_logp"] - logp,
+            "score_unit": "log-ratio",
+            "null_reason": self._why_not(row),
+            "label_source": label_source(row, policy),
+            "scored_policy": policy.identity,
+            "score_noise": noise,
+        }
 
     def _twice(self, rows: list[Row], model: Model) -> list[list[float]]:
         """Log-probs of the same answers, together and alone."""
-        budgets = REPEATED * self.max_tokens, 1
+        budgets = self.batch_tokens, 1
         [found] = over(self.engine)(lambda rows: [self._logps(rows, model, tokens) for tokens in budgets], [rows])
         return found  # type: ignore[no-any-return]
 

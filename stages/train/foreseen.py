@@ -26,25 +26,25 @@ def trained(settings: "Training", policy: Size, table: Size, answers: int = 2) -
     together = settings.micro_batch * (table.prompt + answers * table.answer)
     least = _held(settings, policy) / _shards(settings)
     activations = training(policy, together, settings.dtype, settings.execution.checkpointing)
-    held = least + _copies(settings, policy) + activations
+    held, before = least + _copies(settings, policy) + activations, _before(settings, policy, table)
     return Foreseen(
         size=replace(policy, bytes=policy.parameters * WIDTHS[settings.dtype]),
         tokens=tokens,
         at_most=table.at_most,
         work=tokens * policy.parameters,
-        memory=held if isnan(before := _before(settings, policy, table)) else max(held, before),
+        memory=held if isnan(before.memory) else max(held, before.memory),
         least=least,
-        devices=settings.execution.processes,
+        devices=max(settings.execution.processes, before.devices),
         only_gpus=bool((launch := settings.execution.launch) and launch.deepspeed),
         kept=_kept(settings, policy),
     )
 
 
-def _before(settings: "Training", policy: Size, table: Size) -> float:
-    """Bytes of a device while the reference, which is of the policy's size, gives log-probs that pairs do not bring."""
+def _before(settings: "Training", policy: Size, table: Size) -> Foreseen:
+    """What it takes while the reference, which is of the policy's size, gives log-probs that pairs do not bring."""
     reference = replace(policy, bytes=four_bits(policy)) if settings.four_bits else policy
     told = passed(table, reference, answers=table.rows, memory=passing(policy, BATCH_TOKENS))
-    return told.memory if settings.four_bits else there(settings.execution.engine, told).memory
+    return there(settings.reading, told)
 
 
 def _kept(settings: "Training", policy: Size) -> float | None:

@@ -60,9 +60,8 @@ def give_logprobs(rows: Sequence[Row], policy: Model, model: Model, name: str, s
     check_precision(policy, model)
     distinct = list({id(row): row for row in rows}.values())
     unknown = [row for row in distinct if not is_known(row, model)]
-    engine = None if settings.four_bits else settings.execution.engine
-    what = f"{name} log-probs"
-    passed = iter(pair_logprobs(unknown, model, what, BATCH_TOKENS, engine, settings.four_bits) if unknown else [])
+    how, what = (settings.reading, settings.four_bits), f"{name} log-probs"
+    passed = iter(pair_logprobs(unknown, model, what, BATCH_TOKENS, *how) if unknown else [])
     for row in distinct:
         logps = (row["chosen_logp"], row["rejected_logp"]) if is_known(row, model) else next(passed)
         row[f"{name}_chosen_logps"], row[f"{name}_rejected_logps"] = logps

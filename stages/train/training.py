@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from stages.engines.engine import Engine
+from stages.engines.tensor_parallel import TensorParallel
 from stages.train.adapter import LoRA
 from stages.train.launch import Launch
 
@@ -34,6 +35,12 @@ class Execution:
     def __post_init__(self) -> None:
         if self.micro_batch < 1 or self.checkpoint_every < 1:
             raise ValueError("micro_batch and checkpoint_every must be at least 1")
+        devices = self.engine.devices if isinstance(self.engine, TensorParallel) else 1
+        if self.launch and devices > self.launch.processes:
+            raise ValueError(
+                f"log-probs are computed over {devices} devices, and {self.launch.processes} are trained on: say "
+                f"launch.processes={devices}, or a smaller engine.devices"
+            )
 
     @property
     def processes(self) -> int:
@@ -111,6 +118,11 @@ class Training:
     def micro_batch(self) -> int:
         """Rows in memory at once, never more than a process has of a batch."""
         return min(max(1, self.batch // self.execution.processes), self.execution.micro_batch)
+
+    @property
+    def reading(self) -> Engine | None:
+        """The engine whose workers compute log-probs before the training; none can in four bits."""
+        return None if self.four_bits else self.execution.engine
 
     @property
     def four_bits(self) -> bool:

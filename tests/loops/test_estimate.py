@@ -116,6 +116,23 @@ def test_what_is_spread_over_devices_needs_each_of_them_and_a_machine_without_gp
         planned(only, tmp_path, memory=3e10, gpus=0).check(Patience())
 
 
+@pytest.mark.parametrize(
+    ("named", "cards"), [(None, "AAB"), ("2,0", "BA"), ("1", "A"), ("GPU-1f,GPU-2e", "AA"), ("", ""), ("-1", "")]
+)
+def test_only_gpus_that_this_process_may_use_are_counted(named, cards, tmp_path, monkeypatch):
+    from loops import machine
+
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nprintf 'A, 1024\\nA, 1024\\nB, 2048\\n'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    if named is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert "".join(card for card, _ in machine.gpus.__wrapped__()) == cards
+
+
 def test_models_that_have_no_room_are_refused(tmp_path):
     with pytest.raises(RecipeError, match="would leave at least 800 B of models, and 700 B are free"):
         planned(heavy(100.0), tmp_path, free=700.0).check(Patience())

@@ -227,6 +227,6 @@ def test_an_executor_asks_for_as_many_gpus_as_a_step_is_spread_over(executor, tm
     monkeypatch.chdir(tmp_path)
     assert gpus() == (1, 1, 1, 1)
     assert gpus("launch=ddp", "launch.processes=4") == (1, 1, 1, 4)
-    assert gpus("engine=vllm", "engine.tensor_parallel=2") == (2, 1, 1, 1)
+    assert gpus("engine=vllm", "engine.tensor_parallel=2") == (2, 2, 1, 1)
     assert gpus("engine=tp_vllm", "engine.devices=2") == (2, 2, 2, 2)
     assert gpus("scale=70b_on_8x80gb") == (8, 8, 8, 8)

@@ -52,6 +52,44 @@ def test_a_row_that_is_too_long_has_no_score_instead_of_a_cut_one(artifact, answ
     assert metrics["scored"] == 0
 
 
+@pytest.mark.parametrize("at", [1, 3, 4, 5, 7])
+def test_a_scoring_that_is_cut_off_in_or_between_its_passes_ends_with_the_same_bytes(
+    artifact, tiny_model, other_model, monkeypatch, at
+):
+    answers = artifact(Completions)
+    stage = Sample(n=70, temperature=1.0, max_new_tokens=9, seed=1, engine=HF())
+    stage(prompts=artifact(Prompts, [prompt("a", "Hi"), prompt("b", "Rivers?")]), policy=tiny_model, out=answers)
+    _, metrics, whole = score(artifact, answers, other_model, tiny_model)
+    inputs, out = {"completions": answers, "policy": other_model, "reference": tiny_model}, artifact(Scores)
+    calls, pass_on = [], ImplicitReward._logps
+
+    def cut_off(*told):
+        calls.append(told)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return pass_on(*told)
+
+    monkeypatch.setattr(ImplicitReward, "_logps", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        ImplicitReward()(**inputs, out=out)
+    assert ImplicitReward()(**inputs, out=out) == metrics
+    names = [path.name for path in sorted(whole.path.glob("part-*"))]
+    assert len(names) == 3
+    for name in names:
+        assert (out.path / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+def test_one_model_is_in_memory_at_a_time(artifact, answers, tiny_model, other_model, monkeypatch):
+    from stages.engines import models
+
+    held, load = [], models._loaded
+    monkeypatch.setattr(models, "_loaded", lambda *told: held.append(len(models._resident)) or load(*told))
+    models.release()
+    score(artifact, answers, other_model, tiny_model)
+    assert held == [0, 0], "before either was loaded there was none"
+    assert len(models._resident) == 1
+
+
 def test_policy_and_reference_that_are_one_are_refused(artifact, answers, tiny_model):
     with pytest.raises(ValueError, match="every score would be 0"):
         score(artifact, answers, tiny_model, tiny_model)

@@ -7,7 +7,7 @@ from math import isnan, log, nan
 import pytest
 
 from stages.artifacts import Completions, Model, Pairs, Prompts, Report, RewardModel, Scores
-from stages.engines import tensor_parallel
+from stages.engines import models, tensor_parallel
 from stages.engines.engine import Request, Sampling
 from stages.engines.hf import HF
 from stages.engines.models import release
@@ -26,6 +26,7 @@ from stages.score.yesno import YesNo
 from stages.sources.reward import LocalReward
 from stages.train.adapter import LoRA
 from stages.train.dpo import DPO
+from stages.train.launch import Launch
 from stages.train.objectives import Sigmoid
 from stages.train.training import Execution
 from tests.stages.rows import prompt
@@ -129,14 +130,40 @@ def test_a_training_ends_them(tiny_model):
     assert tensor_parallel._started is None
 
 
+def test_tensors_that_come_back_keep_nothing_open():
+    import torch
+
+    before = len(os.listdir("/proc/self/fd"))
+    made = list(BOTH.each(lambda part: [torch.ones(4) * part], range(30)))
+    assert made[7][0].tolist() == [7.0] * 4
+    assert len(os.listdir("/proc/self/fd")) < before + 30
+
+
+def test_models_are_held_here_or_there_and_never_in_both_places(tiny_model, other_model):
+    def held(model):
+        from stages.engines import models
+
+        models.load_model(model)
+        return len(models._resident)
+
+    models.load_model(tiny_model)
+    assert list(BOTH.each(held, [tiny_model, other_model])) == [1, 1]
+    assert len(models._resident) == 0
+    models.load_model(tiny_model)
+    assert tensor_parallel._started is None
+
+
 def test_a_model_whose_heads_cannot_be_shared_or_that_nobody_has_a_plan_for_is_refused(tiny_model, tmp_path):
-    from transformers import GPT2Config
+    from transformers import GPT2Config, LlamaConfig
 
     assert shared(tiny_model.path, 1) == {}
     with pytest.raises(ValueError, match="3 devices cannot share 4 num_attention_heads"):
         shared(tiny_model.path, 3)
     with pytest.raises(ValueError, match="4 devices cannot share 2 num_key_value_heads"):
         shared(tiny_model.path, 4)
+    LlamaConfig(num_attention_heads=4, num_key_value_heads=2, vocab_size=301).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="2 devices cannot share 301 vocab_size"):
+        shared(tmp_path, 2)
     GPT2Config(n_head=4).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="no plan by which devices share a gpt2"):
         shared(tmp_path, 2)
@@ -185,6 +212,8 @@ def test_one_device_and_engines_within_one_another_are_refused():
         TensorParallel(devices=1, inner=HF())
     with pytest.raises(ValueError, match="spreads what is scored already"):
         TensorParallel(devices=2, inner=BOTH)
+    with pytest.raises(ValueError, match=r"say launch.processes=2, or a smaller engine.devices"):
+        Execution(engine=BOTH, launch=Launch(processes=1))
 
 
 def test_weights_are_foreseen_in_shares_and_what_lies_beside_them_whole():
