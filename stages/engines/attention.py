@@ -56,12 +56,17 @@ def attends_well(model: Any) -> bool:
     return bool(model.config._attn_implementation == NAME)
 
 
+def passes_at_once(model: Any, longest: float) -> bool:
+    """Whether sequences of at most so many tokens are passed through the model in one call."""
+    return attends_well(model) and longest <= _window(model.config)
+
+
 def last_states(model: Any, sequences: Packed) -> "torch.Tensor":
     """The final hidden state of every token, [tokens, width]."""
     import torch
 
     body = model.model if model.base_model is model else model.base_model
-    if attends_well(model) and max(group.shape[1] for group in sequences.laid) <= _window(model.config):
+    if passes_at_once(model, max(group.shape[1] for group in sequences.laid)):
         states: torch.Tensor = body(
             input_ids=sequences.ids,
             position_ids=sequences.positions,

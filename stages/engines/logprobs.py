@@ -47,7 +47,7 @@ def answer_states(model: Any, sequences: Packed) -> AnswerStates:
 
 
 def token_logprobs(model: Any, states: AnswerStates) -> "torch.Tensor":
-    """log π of every answer token, [tokens], with few tokens' logits in memory at a time."""
+    """log π of every answer token, [tokens], by few tokens' logits at a time unless processes are in step."""
     import torch
     from torch.nn.functional import cross_entropy
     from torch.utils.checkpoint import checkpoint
@@ -55,11 +55,19 @@ def token_logprobs(model: Any, states: AnswerStates) -> "torch.Tensor":
     def logprobs(hidden: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
         return -cross_entropy(logits_of(model, hidden), targets, reduction="none")
 
+    parts = [states[:2]] if in_step(model) else pieces(*states[:2])
     found = [
-        checkpoint(logprobs, *piece, use_reentrant=False) if torch.is_grad_enabled() else logprobs(*piece)
-        for piece in pieces(states.hidden, states.targets)
+        checkpoint(logprobs, *part, use_reentrant=False) if torch.is_grad_enabled() else logprobs(*part)
+        for part in parts
     ]
     return torch.cat(found) if found else states.hidden.new_zeros(0, dtype=torch.float32)
+
+
+def in_step(model: Any) -> bool:
+    """Whether processes gather a layer's weights whenever it is called (FSDP2, ZeRO-3), all of them equally often."""
+    from torch.distributed.fsdp import FSDPModule
+
+    return isinstance(model, FSDPModule) or any(hasattr(held, "ds_id") for held in model.parameters())
 
 
 def logits_of(model: Any, hidden: "torch.Tensor") -> "torch.Tensor":

@@ -40,13 +40,14 @@ def decoding(model: Size, rows: float, length: float) -> float:
     return PROCESS + _bytes_each(model) * cache + 2 * FLOAT * rows * model.vocabulary
 
 
-def training(model: Size, tokens: float, dtype: str, checkpointing: bool) -> float:
+def training(model: Size, tokens: float, dtype: str, checkpointing: bool, logits: float) -> float:
     """Beside weights, gradients and moments, the activations of a training on so many tokens at once. Norms compute in
     float32 and the rest in ``dtype``; with checkpointing each layer keeps its input, and one layer at a time all of it.
+    ``logits`` of so many tokens are there at once.
     """
     layer = FLOAT * 6 * model.width + WIDTHS[dtype] * (5 * model.width + 4 * model.inner)
     kept = WIDTHS[dtype] * model.layers * model.width + layer if checkpointing else model.layers * layer
-    return PROCESS + tokens * kept + 3 * FLOAT * min(CHUNK, tokens) * model.vocabulary
+    return PROCESS + tokens * kept + 3 * FLOAT * logits * model.vocabulary
 
 
 def adapter_weights(model: Size, r: int, targets: Sequence[str] | None) -> float:

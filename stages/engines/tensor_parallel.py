@@ -7,6 +7,7 @@ a model's architecture brings. A score differs from that of one device in its la
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import nan
+from multiprocessing.util import Finalize
 from typing import Any, TypeVar
 
 from stages.artifacts import Model
@@ -77,6 +78,7 @@ class TensorParallel:
             let_go()
             _check_devices(self.devices)
             _started = Ranks(self.devices)
+            Finalize(None, dismiss, exitpriority=100)  # before a worker's end waits for processes that wait for it
         return _started
 
 

@@ -9,7 +9,7 @@ from math import isnan, nan
 from typing import TYPE_CHECKING
 
 from stages.engines.engine import there
-from stages.engines.memory import TRAINED, adapter_weights, four_bits, passing, training
+from stages.engines.memory import CHUNK, TRAINED, adapter_weights, four_bits, passing, training
 from stages.foreseen import WIDTHS, Foreseen, Size, passed
 from stages.train.launch import Launch
 from stages.train.pair_rows import BATCH_TOKENS
@@ -25,7 +25,8 @@ def trained(settings: "Training", policy: Size, table: Size, answers: int = 2) -
     tokens = steps * settings.batch * answers * table.answer
     together = settings.micro_batch * (table.prompt + answers * table.answer)
     least = _held(settings, policy) / _shards(settings)
-    activations = training(policy, together, settings.dtype, settings.execution.checkpointing)
+    logits = together if settings.execution.shares else min(CHUNK, together)
+    activations = training(policy, together, settings.dtype, settings.execution.checkpointing, logits)
     held, before = least + _copies(settings, policy) + activations, _before(settings, policy, table)
     return Foreseen(
         size=replace(policy, bytes=policy.parameters * WIDTHS[settings.dtype]),
@@ -77,8 +78,7 @@ def _copies(settings: "Training", policy: Size) -> float:
 
 def _shards(settings: "Training") -> int:
     """Devices that share out weights, gradients and moments among them."""
-    launch = settings.execution.launch
-    return launch.processes if launch and (launch.fsdp or launch.deepspeed) else 1
+    return settings.execution.processes if settings.execution.shares else 1
 
 
 def _offloads(launch: Launch | None) -> bool:

@@ -34,12 +34,22 @@ def empty(policy: Model, dtype: str) -> Any:
 
 
 def agree(model: Any, settings: "Training") -> None:
-    """Let every process hold weights of the first one's types, and attend as it does, which the empty cannot try."""
+    """Let every process hold weights of the first one's types, and attend as it does, which the empty cannot try.
+
+    Raises:
+        ValueError: the model would be called once or several times for a batch, as its rows are, so that processes
+            would wait for one another's weights at different layers.
+    """
     import torch
     from accelerate.utils import broadcast_object_list
 
-    from stages.engines.attention import attend_as
+    from stages.engines.attention import attend_as, passes_at_once
 
+    if settings.execution.shares and not (begins_empty(settings) or passes_at_once(model, settings.max_tokens)):
+        raise ValueError(
+            f"a {model.config.model_type} is passed a batch's rows apart (its attention, or a window under "
+            "max_tokens), which processes that share it cannot do in step: say launch=ddp"
+        )
     if not _hands_out(settings):
         return
     said = [model.config._attn_implementation, {name: held.dtype for name, held in model.named_parameters()}]

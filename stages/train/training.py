@@ -48,6 +48,11 @@ class Execution:
         return self.launch.processes if self.launch else 1
 
     @property
+    def shares(self) -> bool:
+        """Whether they share out the weights among them."""
+        return bool(self.launch and (self.launch.fsdp or self.launch.deepspeed))
+
+    @property
     def layout(self) -> str:
         """How a checkpoint's weights lie: a training goes on only from one that lies as its own do."""
         if self.launch and self.launch.deepspeed:

@@ -154,7 +154,7 @@ RUBRIC = "<question>{question}</question><response>{response}</response> Score:"
 def test_memory_grows_with_what_is_held_at_once_and_checkpointing_saves_most_of_it():
     assert decoding(SEVEN, 32, 100) - PROCESS == pytest.approx(2 * (decoding(SEVEN, 16, 100) - PROCESS))
     assert passing(SEVEN, 8192) > passing(SEVEN, 4096)
-    assert training(SEVEN, 4096, "float32", True) < training(SEVEN, 4096, "float32", False) / 5
+    assert training(SEVEN, 4096, "float32", True, 1024) < training(SEVEN, 4096, "float32", False, 1024) / 5
     pairs = Size(rows=80.0, prompts=80.0, prompt=100.0, answer=400.0)
     memory = [
         dpo(execution=Execution(micro_batch=size)).foresee(pairs=pairs, policy=SEVEN, reference=SEVEN).memory

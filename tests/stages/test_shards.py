@@ -24,6 +24,7 @@ from stages.train.adapter import LoRA
 from stages.train.launch import Launch
 from stages.train.sft import SFT
 from stages.train.training import Execution
+from tests.stages.rows import pair
 from tests.stages.test_dpo import PAIRS
 from tests.stages.test_launch import COMMON, STAGE, check_same, curve, made
 
@@ -127,6 +128,31 @@ def test_a_killed_training_goes_on_in_as_many_processes_or_in_fewer(died, tmp_pa
     shutil.copytree(out.scratch / "checkpoint-4", again.scratch / "checkpoint-4")
     assert replace(stage, execution=shared_by(processes))(out=again, **inputs)["steps"] == 6
     check_same(undisturbed, again, inputs["policy"])
+
+
+def test_processes_that_have_unequally_much_to_pass_stay_in_step(tied, tmp_path):
+    """Of one there are fewer answer tokens than logits are made of at a time, of the other several times as many."""
+    rows = [
+        pair(f"q{i}", f"What about {i}?", "Sure. " * (40 if i % 2 else 1), "Never. " * (40 if i % 2 else 1))
+        for i in range(8)
+    ]
+    pairs, outs = made(Pairs, tmp_path / "pairs", rows), []
+    for name, execution in (("one", Execution(micro_batch=4)), ("two", replace(shared_by(2), micro_batch=4))):
+        outs.append(made(Model, tmp_path / name))
+        replace(STAGE, max_steps=2, execution=execution)(pairs=pairs, policy=tied, reference=tied, out=outs[-1])
+    check_same(*outs, tied)
+
+
+def test_a_model_that_is_passed_rows_apart_is_not_shared(tied, tmp_path):
+    path = tmp_path / "narrow"
+    shutil.copytree(tied.path, path)
+    config = json.loads((path / "config.json").read_text()) | {"sliding_window": 64, "model_type": "mistral"}
+    (path / "config.json").write_text(json.dumps(config | {"architectures": ["MistralForCausalLM"]}))
+    pairs, narrow = made(Pairs, tmp_path / "pairs", PAIRS), Model(path)
+    with pytest.raises(ValueError, match=r"a mistral is passed a batch's rows apart .* say launch=ddp"):
+        replace(STAGE, execution=shared_by(2))(
+            pairs=pairs, policy=narrow, reference=narrow, out=made(Model, tmp_path / "out")
+        )
 
 
 def in_bfloat16(*told):

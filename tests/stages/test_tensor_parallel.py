@@ -1,5 +1,6 @@
 """Scoring over two processes that share every model, against one that has all of it."""
 
+import multiprocessing
 import os
 import signal
 from math import isnan, log, nan
@@ -122,6 +123,20 @@ def test_one_that_is_killed_is_noticed():
 
     with pytest.raises(RuntimeError, match="one of 2 processes died"):
         list(BOTH.each(die, [0]))
+
+
+def scores_and_ends():
+    assert list(BOTH.each(lambda _: size(), [0])) == [2]
+
+
+def test_a_worker_that_has_used_them_ends_with_them():
+    worker = multiprocessing.get_context("spawn").Process(target=scores_and_ends)
+    worker.start()
+    worker.join(timeout=120)
+    try:
+        assert worker.exitcode == 0, "it waits for processes that wait for it"
+    finally:
+        worker.kill()
 
 
 def test_a_training_ends_them(tiny_model):
