@@ -59,6 +59,8 @@ def load_models(*models: Model, device: str | None = None, four_bits: bool = Fal
 
 def let_go(but: Container[Any] = ()) -> None:
     """Keep no model, neither here nor in processes that share models with this one, but for those that are named."""
+    import torch
+
     from stages.engines import classifiers, tensor_parallel
 
     tensor_parallel.dismiss()
@@ -66,7 +68,8 @@ def let_go(but: Container[Any] = ()) -> None:
     for name in [name for name in _resident if name not in but]:
         del _resident[name]
     gc.collect()
-    _empty_cache()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def load_tokenizer(model: Model) -> Any:
@@ -95,13 +98,6 @@ def release() -> None:
     ray_pool.dismiss()
     vllm_process.end()
     let_go()
-
-
-def _empty_cache() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def end_of_turn(model: Model) -> list[int]:
